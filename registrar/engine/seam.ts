@@ -5,6 +5,8 @@
  * then sleep until `nextDeadline()` or the next input. `nowMs` is monotonic and never decreases.
  */
 
+import type { Deadline } from '../../core/deadline.ts';
+
 export const TRANSPORTS = ['udp', 'tcp', 'tls', 'ws', 'wss'] as const;
 export type Transport = (typeof TRANSPORTS)[number];
 
@@ -97,3 +99,11 @@ export type EngineOutput =
       readonly transport: Transport | undefined;
       readonly secure: boolean;
     };
+
+/** The engine as its driver sees it. */
+export type SansIoEngine = {
+  handleInput(input: EngineInput, nowMs: number): void;
+  /** The next thing to do, in order; `undefined` when there is nothing left. */
+  pollOutput(): EngineOutput | undefined;
+  nextDeadline(): Deadline | undefined;
+};

@@ -1,0 +1,72 @@
+/** The listening socket to which drachtio applications connect. */
+import net from 'node:net';
+import type { ControlId, Endpoint } from '../seam.ts';
+import type { InputSink } from './sink.ts';
+import { listen } from './stream-listener.ts';
+
+const KEEP_ALIVE_MS = 45_000;
+
+export class ControlServer {
+  readonly #server: net.Server;
+  readonly #connections = new Map<ControlId, net.Socket>();
+  #nextId = 1;
+
+  private constructor(sink: InputSink) {
+    this.#server = net.createServer((socket) => {
+      this.#accept(socket, sink);
+    });
+  }
+
+  /** @throws the bind error (EADDRINUSE, EACCES, EADDRNOTAVAIL) */
+  static async open(local: Endpoint, sink: InputSink): Promise<ControlServer> {
+    const control = new ControlServer(sink);
+    await listen(control.#server, local);
+    return control;
+  }
+
+  /** The port that was bound. */
+  get port(): number {
+    const address = this.#server.address();
+    return address !== null && typeof address === 'object' ? address.port : 0;
+  }
+
+  send(id: ControlId, bytes: Buffer): void {
+    this.#connections.get(id)?.write(bytes);
+  }
+
+  /** Sends what is queued, then closes that application's connection. */
+  end(id: ControlId): void {
+    const socket = this.#connections.get(id);
+    socket?.end();
+    socket?.once('finish', () => {
+      socket.destroySoon();
+    });
+  }
+
+  close(): Promise<void> {
+    for (const socket of this.#connections.values()) socket.destroy();
+    return new Promise((resolve) => {
+      this.#server.close(() => {
+        resolve();
+      });
+    });
+  }
+
+  #accept(socket: net.Socket, sink: InputSink): void {
+    const controlId = this.#nextId++;
+    this.#connections.set(controlId, socket);
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, KEEP_ALIVE_MS);
+    sink({ kind: 'controlOpened', controlId });
+    socket.on('data', (bytes: Buffer) => {
+      sink({ kind: 'controlBytes', controlId, bytes });
+    });
+    socket.on('error', () => {
+      // 'close' follows and reports it.
+    });
+    socket.once('close', () => {
+      this.#connections.delete(controlId);
+      sink({ kind: 'controlClosed', controlId });
+    });
+  }
+}

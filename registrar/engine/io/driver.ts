@@ -1,0 +1,218 @@
+/** Joins the sans-IO engine to its sockets: feeds inputs, carries out outputs, wakes it at its deadlines. */
+import { performance } from 'node:perf_hooks';
+import { ControlServer } from './control-server.ts';
+import { Resolver, systemDns, type DnsQuestions } from './resolver.ts';
+import { ConnectionCensus, FlowIds, type ConnectionLimits, type StreamFlow } from './sink.ts';
+import {
+  openFlow,
+  StreamListener,
+  type StreamContext,
+  type TlsIdentity,
+} from './stream-listener.ts';
+import { UdpListener } from './udp-listener.ts';
+import { WebSocketListener } from './websocket-listener.ts';
+import type {
+  Endpoint,
+  EngineInput,
+  EngineOutput,
+  FlowId,
+  Listener,
+  SansIoEngine,
+  Transport,
+} from '../seam.ts';
+
+export type DriverOptions = {
+  readonly engine: SansIoEngine;
+  readonly limits: ConnectionLimits;
+  readonly maxMessageBytes: number;
+  /** Needed for tls and wss listeners. */
+  readonly identity: TlsIdentity | undefined;
+  /** Further certificate authorities to trust when connecting by TLS, in PEM. */
+  readonly trustedAuthorities: string | undefined;
+  readonly dns?: DnsQuestions;
+};
+
+type Closable = {
+  close(): Promise<void>;
+  readonly secureServer: { setSecureContext(identity: TlsIdentity): void } | undefined;
+};
+
+export class EngineDriver {
+  readonly #engine: SansIoEngine;
+  readonly #options: DriverOptions;
+  readonly #udp = new Map<number, UdpListener>();
+  readonly #streamListeners: Closable[] = [];
+  readonly #flows = new Map<FlowId, StreamFlow>();
+  readonly #streams: StreamContext;
+  readonly #resolver: Resolver;
+  #control: ControlServer | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #timerAtMs = Infinity;
+  #isFeeding = false;
+  #isClosed = false;
+  readonly #backlog: EngineInput[] = [];
+
+  constructor(options: DriverOptions) {
+    this.#options = options;
+    this.#engine = options.engine;
+    this.#streams = {
+      sink: this.#feed,
+      flowIds: new FlowIds(),
+      census: new ConnectionCensus(options.limits),
+      limits: options.limits,
+      flows: this.#flows,
+    };
+    const supported = new Set<Transport>(['udp', 'tcp', 'tls']);
+    this.#resolver = new Resolver(options.dns ?? systemDns, supported, Math.random);
+  }
+
+  /** Connections accepted now, and how many were refused for being too many. */
+  get connections(): { readonly open: number; readonly refused: number } {
+    return { open: this.#streams.census.total, refused: this.#streams.census.refused };
+  }
+
+  /** @throws the bind error (EADDRINUSE, EACCES, EADDRNOTAVAIL) */
+  async listen(listener: Listener): Promise<void> {
+    const { identity, maxMessageBytes } = this.#options;
+    switch (listener.transport) {
+      case 'udp':
+        this.#udp.set(listener.id, await UdpListener.open(listener, this.#feed));
+        return;
+      case 'tcp':
+        this.#streamListeners.push(await StreamListener.open(listener, this.#streams, undefined));
+        return;
+      case 'tls':
+        this.#streamListeners.push(await StreamListener.open(listener, this.#streams, identity));
+        return;
+      case 'ws':
+      case 'wss':
+        this.#streamListeners.push(
+          await WebSocketListener.open(
+            listener,
+            this.#streams,
+            listener.transport === 'wss' ? identity : undefined,
+            maxMessageBytes,
+          ),
+        );
+    }
+  }
+
+  /** Opens the socket for applications and returns its port. */
+  async listenForControl(local: Endpoint): Promise<number> {
+    this.#control = await ControlServer.open(local, this.#feed);
+    return this.#control.port;
+  }
+
+  /** Gives new TLS handshakes another certificate; connections that are up keep theirs. */
+  exchangeIdentity(identity: TlsIdentity): void {
+    for (const listener of this.#streamListeners) listener.secureServer?.setSecureContext(identity);
+  }
+
+  /** Closes every socket; whatever the engine still holds is dropped. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    for (const flow of this.#flows.values()) flow.destroy();
+    const listeners: Pick<Closable, 'close'>[] = [...this.#udp.values(), ...this.#streamListeners];
+    if (this.#control !== undefined) listeners.push(this.#control);
+    await Promise.all(listeners.map((listener) => listener.close()));
+  }
+
+  readonly #feed = (input: EngineInput): void => {
+    if (this.#isClosed) return;
+    if (this.#isFeeding) {
+      // A socket that fails inside a send reports at once: its input waits until the engine is ready for it.
+      this.#backlog.push(input);
+      return;
+    }
+    this.#isFeeding = true;
+    try {
+      for (let next: EngineInput | undefined = input; next; next = this.#backlog.shift()) {
+        this.#engine.handleInput(next, performance.now());
+        this.#drain();
+      }
+    } finally {
+      this.#isFeeding = false;
+    }
+    this.#arm();
+  };
+
+  #drain(): void {
+    for (let output = this.#engine.pollOutput(); output; output = this.#engine.pollOutput()) {
+      this.#carryOut(output);
+    }
+  }
+
+  // eslint-disable-next-line complexity -- one arm per kind of output reads better whole
+  #carryOut(output: EngineOutput): void {
+    switch (output.kind) {
+      case 'sendDatagram':
+        this.#udp.get(output.listenerId)?.send(output.remote, output.bytes);
+        return;
+      case 'sendFlow':
+        this.#flows.get(output.flowId)?.write(output.bytes);
+        return;
+      case 'connect':
+        this.#connect(output);
+        return;
+      case 'closeFlow':
+        this.#flows.get(output.flowId)?.end();
+        return;
+      case 'sendControl':
+        this.#control?.send(output.controlId, output.bytes);
+        return;
+      case 'closeControl':
+        this.#control?.end(output.controlId);
+        return;
+      case 'resolve':
+        void this.#resolve(output);
+    }
+  }
+
+  #connect(output: Extract<EngineOutput, { kind: 'connect' }>): void {
+    const { flowId, transport, remote, serverName } = output;
+    switch (transport) {
+      case 'tcp':
+        openFlow(flowId, remote, this.#streams, undefined);
+        return;
+      case 'tls': {
+        const ca = this.#options.trustedAuthorities;
+        openFlow(flowId, remote, this.#streams, {
+          serverName,
+          options: ca === undefined ? {} : { ca },
+        });
+        return;
+      }
+      case 'udp':
+      case 'ws':
+      case 'wss':
+        // A WebSocket client listens to nobody (RFC 7118 section 5): without its own connection it is gone.
+        this.#backlog.push({
+          kind: 'flowClosed',
+          flowId,
+          reason: `cannot connect by ${transport}`,
+        });
+    }
+  }
+
+  async #resolve(output: Extract<EngineOutput, { kind: 'resolve' }>): Promise<void> {
+    const targets = await this.#resolver.resolve(output, performance.now());
+    const error = targets.length === 0 ? `no address found for ${output.host}` : undefined;
+    this.#feed({ kind: 'resolved', queryId: output.queryId, targets, error });
+  }
+
+  /** One timer for the earliest deadline; it is only replaced by an earlier one. */
+  #arm(): void {
+    const deadline = this.#engine.nextDeadline();
+    if (deadline === undefined || deadline.atMs >= this.#timerAtMs) return;
+    clearTimeout(this.#timer);
+    this.#timerAtMs = deadline.atMs;
+    const delayMs = Math.max(0, Math.ceil(deadline.atMs - performance.now()));
+    this.#timer = setTimeout(this.#onTimer, delayMs);
+  }
+
+  readonly #onTimer = (): void => {
+    this.#timerAtMs = Infinity;
+    this.#feed({ kind: 'time' });
+  };
+}

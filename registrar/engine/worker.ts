@@ -1,0 +1,42 @@
+/** The engine's worker thread: engine and sockets, away from the registrar's event loop. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { invariant } from '../../core/invariant.ts';
+import { runEngine, type EngineStartOptions, type RunningEngine } from './run.ts';
+
+invariant(parentPort, 'the engine worker runs in a worker thread');
+const port = parentPort;
+
+/** Requests to the worker; each is answered with the same `id`. */
+export type EngineWorkerRequest = { readonly id: number; readonly command: 'stats' | 'stop' };
+export type EngineWorkerMessage =
+  | { readonly kind: 'started'; readonly details: RunningEngine['details'] }
+  | { readonly kind: 'failed'; readonly code: string; readonly message: string }
+  | { readonly kind: 'answer'; readonly id: number; readonly value: unknown };
+
+function post(message: EngineWorkerMessage): void {
+  port.postMessage(message);
+}
+
+async function main(): Promise<void> {
+  const engine = await runEngine(workerData as EngineStartOptions);
+  port.on('message', (request: EngineWorkerRequest) => {
+    void answer(engine, request);
+  });
+  post({ kind: 'started', details: engine.details });
+}
+
+async function answer(engine: RunningEngine, { id, command }: EngineWorkerRequest): Promise<void> {
+  if (command === 'stats') {
+    post({ kind: 'answer', id, value: engine.stats() });
+    return;
+  }
+  await engine.stop();
+  post({ kind: 'answer', id, value: undefined });
+  port.close();
+}
+
+main().catch((error: unknown) => {
+  const { code, message } = error as { code?: string; message: string };
+  post({ kind: 'failed', code: code ?? 'engine.failed', message });
+  port.close();
+});
