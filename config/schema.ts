@@ -1,0 +1,132 @@
+/** The whole configuration as one zod schema: every key, its unit (in its name), its default and its limits. */
+import { z } from 'zod';
+import { LOG_LEVELS } from '../core/log.ts';
+
+const port = z.int().min(0).max(65535);
+const seconds = (min: number, max: number): z.ZodInt => z.int().min(min).max(max);
+const address = z.union([z.ipv4(), z.ipv6()], { error: 'must be a numeric IPv4 or IPv6 address' });
+const name = z.string().min(1).max(253);
+
+const sip = z.strictObject({
+  /** Numeric addresses to listen on; one that this machine cannot have (no IPv6) is left out when it is a wildcard. */
+  listenAddresses: z.array(address).min(1).default(['0.0.0.0', '::']),
+  /** UDP and TCP; 0 lets the system choose. */
+  port: port.default(5060),
+  /** What to write into Via and Contact instead of our own address, behind a NAT. */
+  externalAddress: address.optional(),
+  /** The domain that is served, also the digest realm; absent: as on the first start, else this host's name. */
+  domain: name.optional(),
+  /** Bodies larger than this are answered with 413. */
+  maxMessageBytes: z.int().min(1300).max(90_000).default(65_000),
+});
+
+const digest = z.strictObject({
+  /** Offered in this order; see docs/rfc.md for which phones need which. */
+  algorithms: z
+    .array(z.enum(['SHA-256', 'MD5']))
+    .min(1)
+    .default(['SHA-256', 'MD5']),
+  nonceLifetimeSeconds: seconds(10, 86_400).default(300),
+});
+
+const registration = z.strictObject({
+  minExpiresSeconds: seconds(1, 86_400).default(60),
+  defaultExpiresSeconds: seconds(1, 86_400).default(3600),
+  maxExpiresSeconds: seconds(1, 604_800).default(7200),
+  maxBindingsPerAccount: z.int().min(1).max(100).default(10),
+});
+
+const calls = z.strictObject({
+  /** Nobody answers for so long: 480 to the caller. */
+  ringTimeoutSeconds: seconds(1, 600).default(60),
+});
+
+const room = z.strictObject({
+  name: z.string().min(1).max(32),
+  /** What a keypad can dial to reach it. */
+  number: z
+    .string()
+    .regex(/^[0-9*]{1,32}$/)
+    .optional(),
+  title: z.string().max(200).default(''),
+  capacity: z.int().min(1).max(10_000).default(200),
+});
+
+const rooms = z.strictObject({
+  list: z.array(room).default([{ name: 'lobby', number: '1000', title: '', capacity: 200 }]),
+  /** Whether calling %23name makes a room that is not in the list. */
+  allowNew: z.boolean().default(true),
+  maxRooms: z.int().min(1).max(100_000).default(1000),
+  newRoomCapacity: z.int().min(1).max(10_000).default(200),
+});
+
+const messages = z.strictObject({
+  /** A longer body is answered with 413. */
+  maxBodyBytes: z.int().min(1000).max(80_000).default(60_000),
+});
+
+const engine = z.strictObject({
+  /** `embedded`, or `drachtio`: an external drachtio-server. */
+  mode: z.enum(['embedded', 'drachtio']).default('embedded'),
+  host: name.default('127.0.0.1'),
+  port: port.default(9022),
+  /** From the environment (PARLEY_ENGINE_SECRET) or from this file; not in the configuration itself. */
+  secretFile: z.string().min(1).optional(),
+});
+
+const relay = z.strictObject({
+  /** `embedded`, or `ng`: an external rtpengine or relay, spoken to over UDP. */
+  mode: z.enum(['embedded', 'ng']).default('embedded'),
+  host: name.default('127.0.0.1'),
+  port: port.default(2223),
+  /** The address that phones send their media to; absent: the one that the phone's signalling came to. */
+  externalAddress: address.optional(),
+});
+
+const rtp = z.strictObject({
+  portMin: z.int().min(1024).max(65534).default(16384),
+  portMax: z.int().min(1025).max(65535).default(32767),
+  /** Addresses to bind media sockets to. */
+  listenAddresses: z.array(address).min(1).default(['0.0.0.0', '::']),
+});
+
+const limits = z.strictObject({
+  maxCalls: z.int().min(1).max(1_000_000).default(5000),
+  maxTcpConnections: z.int().min(1).max(1_000_000).default(20_000),
+  /** Wrong passwords from one address, or for one account, before answers are delayed. */
+  freeAuthenticationFailures: z.int().min(0).max(1000).default(5),
+});
+
+const log = z.strictObject({
+  level: z.enum(LOG_LEVELS).default('info'),
+  format: z.enum(['json', 'text']).default('json'),
+  /** Print addresses, names and bodies instead of [private]. */
+  showPrivate: z.boolean().default(false),
+});
+
+export const configSchema = z.strictObject({
+  /** Where everything that must survive is kept; made when it is missing, mode 0700. */
+  dataFolder: z.string().min(1).default('./data'),
+  /** On SIGTERM: how long calls get to end before the process does. */
+  shutdownGraceSeconds: seconds(0, 60).default(3),
+  sip: sip.prefault({}),
+  digest: digest.prefault({}),
+  registration: registration.prefault({}),
+  calls: calls.prefault({}),
+  rooms: rooms.prefault({}),
+  messages: messages.prefault({}),
+  engine: engine.prefault({}),
+  relay: relay.prefault({}),
+  rtp: rtp.prefault({}),
+  limits: limits.prefault({}),
+  log: log.prefault({}),
+});
+
+type DeepReadonly<T> = T extends readonly (infer Item)[]
+  ? readonly DeepReadonly<Item>[]
+  : T extends object
+    ? { readonly [Key in keyof T]: DeepReadonly<T[Key]> }
+    : T;
+
+/** The checked configuration; frozen to its leaves. */
+export type Config = DeepReadonly<z.output<typeof configSchema>>;

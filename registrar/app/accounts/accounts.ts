@@ -1,0 +1,31 @@
+/** Accounts: who may use the switch. Served from memory, kept in the store; passwords only as HA1 (RFC 7616 section 3.4.2). */
+
+/** One account; frozen. */
+export type Account = {
+  /** Canonical name (see `names.ts`), the key everywhere. */
+  readonly nickname: string;
+  /** The nickname as its owner wrote it, for showing. */
+  readonly spelling: string;
+  /** The real name; empty when none was given. */
+  readonly displayName: string;
+  readonly createdAtMs: number;
+};
+
+export type NewAccount = {
+  readonly nickname: string;
+  readonly password: string;
+  readonly displayName?: string | undefined;
+};
+
+export type Accounts = {
+  /** @param nickname - canonical; costs one map lookup */
+  find(nickname: string): Account | undefined;
+  /** In order of nickname. */
+  list(): readonly Account[];
+  /** @throws RefusedError `name.malformed` 400, `name.taken` 403, `account.password.empty` 400 */
+  add(account: NewAccount): Promise<Account>;
+  /** @throws RefusedError `account.unknown` 404, `account.password.empty` 400 */
+  setPassword(nickname: string, password: string): Promise<void>;
+  /** Removes the account and its bindings. @throws RefusedError `account.unknown` 404 */
+  remove(nickname: string): Promise<void>;
+};

@@ -1,0 +1,48 @@
+/** Where people are: the bindings of every account (RFC 3261 section 10), served from memory, durable in the store. */
+import type { Transport } from '../transport.ts';
+
+/** One device of one account; frozen. */
+export type Binding = {
+  readonly nickname: string;
+  /** The Contact URI as the device wrote it, all its parameters kept; never to be rewritten. */
+  readonly contactUri: string;
+  /** Contact header parameters after the `>`, as written, without `expires`; for example `;+sip.instance="<urn:uuid:...>"`. */
+  readonly contactParameters: string;
+  readonly callId: string;
+  readonly cseq: number;
+  /** 0 to 1; 1 when absent. */
+  readonly q: number;
+  readonly instanceId: string | undefined;
+  readonly regId: number | undefined;
+  readonly userAgent: string | undefined;
+  /** Where the REGISTER came from, and by what: requests to the device go back there. */
+  readonly sourceAddress: string;
+  readonly sourcePort: number;
+  readonly transport: Transport;
+  /** Path header as received (RFC 3327). */
+  readonly path: string | undefined;
+  /** Wall clock, milliseconds. */
+  readonly expiresAtMs: number;
+  readonly updatedAtMs: number;
+};
+
+export type BindingRemoval =
+  'expired' | 'unregistered' | 'replaced' | 'accountRemoved' | 'flowClosed';
+
+export type LocationEvents = {
+  /** A new device; `isFirst` when the account had none before. Refreshes are not told. */
+  bindingAdded: readonly [binding: Binding, isFirst: boolean];
+  bindingRefreshed: readonly [binding: Binding];
+  bindingRemoved: readonly [binding: Binding, reason: BindingRemoval];
+};
+
+export type Location = {
+  /** Bindings that have not expired, highest q first, then the newest. */
+  bindingsOf(nickname: string): readonly Binding[];
+  /** Accounts with at least one binding. */
+  registeredNicknames(): readonly string[];
+  on<Name extends keyof LocationEvents>(
+    name: Name,
+    listener: (...args: LocationEvents[Name]) => void,
+  ): () => void;
+};

@@ -1,0 +1,17 @@
+/** How to reach a device: the request-URI and the next hop for a binding (RFC 3261 section 16.6, RFC 5626 section 5.3). */
+import type { Binding } from './location.ts';
+
+/** `proxy` is drachtio's next hop, an address without name lookup. */
+export type Target = { readonly uri: string; readonly proxy?: string };
+
+/**
+ * UDP: the next hop is where the REGISTER came from, whatever the Contact says (NAT). Streams: the engine reuses
+ * the connection that the device opened, found by the Contact's user and host, so no next hop is given.
+ */
+export function targetOf(binding: Binding): Target {
+  const uri = binding.contactUri;
+  if (binding.transport !== 'udp') return { uri };
+  const { sourceAddress, sourcePort } = binding;
+  const host = sourceAddress.includes(':') ? `[${sourceAddress}]` : sourceAddress;
+  return { uri, proxy: `sip:${host}:${sourcePort}` };
+}
