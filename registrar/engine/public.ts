@@ -1,0 +1,85 @@
+/** The engine as others see it: started in its own worker, reached only by the drachtio control protocol. */
+import { Worker } from 'node:worker_threads';
+import { ControlError } from '../../core/errors.ts';
+import { workerUrl } from '../../core/worker-url.ts';
+import type { EngineStartOptions, RunningEngine } from './run.ts';
+import type { EngineWorkerMessage, EngineWorkerRequest } from './worker.ts';
+
+export type { EngineStartOptions, ListenRequest } from './run.ts';
+export type EngineStats = ReturnType<RunningEngine['stats']>;
+
+export type EngineHandle = RunningEngine['details'] & {
+  /** Counts of what the engine holds; all zero when nothing is going on. */
+  stats(): Promise<EngineStats>;
+  /** Closes every socket and ends the worker; calls that are still up are cut without a word. */
+  stop(): Promise<void>;
+  /** Resolves, with the reason, when the worker ends without having been told to. */
+  readonly lost: Promise<string>;
+};
+
+type Pending = { resolve(value: unknown): void; reject(error: Error): void };
+
+/**
+ * Starts an engine in a worker thread.
+ *
+ * @throws ControlError with the system's own code (`EADDRINUSE`, `EACCES`, ...) when a socket cannot be opened
+ */
+export async function startEngine(options: EngineStartOptions): Promise<EngineHandle> {
+  const worker = new Worker(workerUrl(import.meta.url, './worker'), { workerData: options });
+  const pending = new Map<number, Pending>();
+  let nextId = 1;
+  let isStopping = false;
+
+  const ask = (command: EngineWorkerRequest['command']): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      const request: EngineWorkerRequest = { id: nextId++, command };
+      pending.set(request.id, { resolve, reject });
+      worker.postMessage(request);
+    });
+
+  const details = await untilStarted(worker);
+  worker.on('message', (message: EngineWorkerMessage) => {
+    if (message.kind !== 'answer') return;
+    pending.get(message.id)?.resolve(message.value);
+    pending.delete(message.id);
+  });
+  const lost = new Promise<string>((resolve) => {
+    let reason = 'the engine worker ended';
+    worker.once('error', (error: Error) => {
+      reason = error.stack ?? error.message;
+    });
+    worker.once('exit', () => {
+      for (const { reject } of pending.values()) {
+        reject(new ControlError('engine.closed', 'the SIP engine has ended'));
+      }
+      pending.clear();
+      if (!isStopping) resolve(reason);
+    });
+  });
+
+  return {
+    ...details,
+    lost,
+    stats: async () => (await ask('stats')) as EngineStats,
+    stop: async () => {
+      if (isStopping) return;
+      isStopping = true;
+      const exited = new Promise((resolve) => worker.once('exit', resolve));
+      await ask('stop').catch(() => undefined);
+      await worker.terminate();
+      await exited;
+    },
+  };
+}
+
+/** Waits for the worker's first word: its sockets, or why it could not open them. */
+function untilStarted(worker: Worker): Promise<RunningEngine['details']> {
+  return new Promise((resolve, reject) => {
+    worker.once('error', reject);
+    worker.once('message', (message: EngineWorkerMessage) => {
+      worker.off('error', reject);
+      if (message.kind === 'started') resolve(message.details);
+      else if (message.kind === 'failed') reject(new ControlError(message.code, message.message));
+    });
+  });
+}

@@ -1,0 +1,143 @@
+/** Starts an engine with its sockets in the current thread. */
+import { randomBytes } from 'node:crypto';
+import net from 'node:net';
+import { Engine } from './engine.ts';
+import { expandAddress } from './io/addresses.ts';
+import { EngineDriver } from './io/driver.ts';
+import type { TlsIdentity } from './io/stream-listener.ts';
+import { DEFAULT_LIMITS, type EngineLimits, type EngineTimers } from './options.ts';
+import type { Endpoint, Listener, Transport } from './seam.ts';
+
+/** One line of the operator's `listen` setting. */
+export type ListenRequest = {
+  readonly transport: Transport;
+  /** Numeric address, or `0.0.0.0` / `::` for all interfaces. */
+  readonly address: string;
+  /** 0: any free port, the same one for every such request. */
+  readonly port: number;
+  readonly external?: Endpoint | undefined;
+};
+
+/** Plain data, so that it can cross to a worker thread. */
+export type EngineStartOptions = {
+  readonly listen: readonly ListenRequest[];
+  readonly control: Endpoint;
+  /** What applications must present; never empty. */
+  readonly secret: string;
+  readonly identity?: TlsIdentity | undefined;
+  readonly trustedAuthorities?: string | undefined;
+  readonly limits?: Partial<EngineLimits> | undefined;
+  readonly timers?: Partial<EngineTimers> | undefined;
+};
+
+/** A connection that never sends anything is not a phone. */
+const FIRST_BYTE_TIMEOUT_MS = 32_000;
+/** A phone that does not read for this long is gone. */
+const MAX_QUEUED_BYTES = 4 * 1024 * 1024;
+
+const PORT_ATTEMPTS = 20;
+
+export type RunningEngine = {
+  readonly details: {
+    readonly controlPort: number;
+    readonly listeners: readonly Listener[];
+  };
+  stats(): ReturnType<Engine['stats']> & {
+    readonly connections: number;
+    readonly refusedConnections: number;
+  };
+  stop(): Promise<void>;
+};
+
+/**
+ * Opens every socket and runs the engine on them.
+ *
+ * @throws the bind error (EADDRINUSE, EACCES, EADDRNOTAVAIL) with `address` and `port`; nothing stays open then
+ */
+export async function runEngine(options: EngineStartOptions): Promise<RunningEngine> {
+  for (let attempt = 1; ; attempt++) {
+    const listeners = await planListeners(options.listen);
+    try {
+      return await start(options, listeners);
+    } catch (error) {
+      const isChosenPort = options.listen.some(({ port }) => port === 0);
+      if (!isChosenPort || !isAddressInUse(error) || attempt === PORT_ATTEMPTS) throw error;
+    }
+  }
+}
+
+async function start(
+  options: EngineStartOptions,
+  listeners: readonly Listener[],
+): Promise<RunningEngine> {
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const engine = new Engine({
+    listeners,
+    secret: options.secret,
+    random: (size) => randomBytes(size),
+    wallClockMs: () => Date.now(),
+    limits,
+    timers: options.timers,
+  });
+  const driver = new EngineDriver({
+    engine,
+    limits: {
+      maxConnections: limits.flows,
+      maxConnectionsPerAddress: limits.flowsPerAddress,
+      firstByteTimeoutMs: FIRST_BYTE_TIMEOUT_MS,
+      maxQueuedBytes: MAX_QUEUED_BYTES,
+    },
+    maxMessageBytes: limits.messageBytes,
+    identity: options.identity,
+    trustedAuthorities: options.trustedAuthorities,
+  });
+  try {
+    for (const listener of listeners) await driver.listen(listener);
+    const controlPort = await driver.listenForControl(options.control);
+    return {
+      details: { controlPort, listeners },
+      stats: () => ({
+        ...engine.stats(),
+        connections: driver.connections.open,
+        refusedConnections: driver.connections.refused,
+      }),
+      stop: () => driver.close(),
+    };
+  } catch (error) {
+    await driver.close();
+    throw error;
+  }
+}
+
+/** One listener per interface address; port 0 becomes one free port, so that UDP and TCP share a number. */
+async function planListeners(requests: readonly ListenRequest[]): Promise<readonly Listener[]> {
+  const firstFree = requests.find(({ port }) => port === 0);
+  const freePort = firstFree === undefined ? 0 : await findFreePort(firstFree.address);
+  let id = 1;
+  return requests.flatMap(({ transport, address, port, external }) =>
+    expandAddress(address).map((numeric) => ({
+      id: id++,
+      transport,
+      local: { address: numeric, port: port === 0 ? freePort : port },
+      external,
+    })),
+  );
+}
+
+function findFreePort(address: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = net.createServer();
+    probe.once('error', reject);
+    probe.listen({ host: address, port: 0, exclusive: true }, () => {
+      const bound = probe.address();
+      const port = bound !== null && typeof bound === 'object' ? bound.port : 0;
+      probe.close(() => {
+        resolve(port);
+      });
+    });
+  });
+}
+
+function isAddressInUse(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
+}
