@@ -1,5 +1,7 @@
 /** The one domain that the switch serves, and every other way to write it. */
-import { canonicalName, escapeName } from './names.ts';
+import { ParseError } from '../../core/errors.ts';
+import { escapeUser, parseUri } from '../../core/sip/uri.ts';
+import { canonicalName } from './names.ts';
 
 export type Domain = {
   /** The domain's one name, also the digest realm; lower case. */
@@ -21,24 +23,29 @@ export type Domain = {
 
 export type DomainOptions = {
   readonly name: string;
-  /** Other names and numeric addresses of this machine, asked anew each time (interfaces come and go). */
+  /** Other names and numeric addresses of this machine in lower case, asked anew each time (interfaces come and go). */
   readonly aliases: () => ReadonlySet<string>;
 };
 
-export function createDomain({ name, aliases }: DomainOptions): Domain {
-  const domainName = name.toLowerCase();
+export function createDomain(options: DomainOptions): Domain {
+  const name = options.name.toLowerCase();
   const isLocal = (host: string): boolean => {
     const plain = plainHost(host);
-    return plain === domainName || ALWAYS_LOCAL.has(plain) || aliases().has(plain);
+    return plain === name || ALWAYS_LOCAL.has(plain) || options.aliases().has(plain);
   };
   const rawUserOf = (uri: string): string | undefined => {
-    const parts = splitUri(uri);
-    return parts?.user !== undefined && isLocal(parts.host) ? parts.user : undefined;
+    const parsed = tryParseUri(uri);
+    if (parsed?.kind !== 'sip' || parsed.user === undefined || !isLocal(parsed.host)) {
+      return undefined;
+    }
+    // RFC 3261 section 19.1.6 puts telephone parameters into the user part.
+    const semicolon = parsed.user.indexOf(';');
+    return semicolon < 0 ? parsed.user : parsed.user.slice(0, semicolon);
   };
   return {
-    name: domainName,
+    name,
     isLocal,
-    uriOf: (user) => `sip:${escapeName(user)}@${domainName}`,
+    uriOf: (user) => `sip:${escapeUser(user)}@${name}`,
     rawUserOf,
     userOf: (uri) => {
       const user = rawUserOf(uri);
@@ -47,20 +54,18 @@ export function createDomain({ name, aliases }: DomainOptions): Domain {
   };
 }
 
-const ALWAYS_LOCAL: ReadonlySet<string> = new Set(['localhost', '::1']);
+const ALWAYS_LOCAL: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '::1']);
 
 function plainHost(host: string): string {
   const plain = host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host;
   return plain.toLowerCase().replace(/\.$/, '');
 }
 
-/** The two parts of a SIP URI that decide whose it is. */
-function splitUri(uri: string): { user: string | undefined; host: string } | undefined {
-  const rest = /^sips?:(.*)$/is.exec(uri)?.[1];
-  if (rest === undefined) return undefined;
-  const at = rest.lastIndexOf('@');
-  const user = at === -1 ? undefined : /^[^:;]*/.exec(rest.slice(0, at))?.[0];
-  const host = /^(\[[^\]]*\]|[^:;?]*)/.exec(rest.slice(at + 1))?.[0];
-  if (host === undefined || host === '') return undefined;
-  return { user: user === '' ? undefined : user, host };
+function tryParseUri(uri: string): ReturnType<typeof parseUri> | undefined {
+  try {
+    return parseUri(uri);
+  } catch (error) {
+    if (error instanceof ParseError) return undefined;
+    throw error;
+  }
 }

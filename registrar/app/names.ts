@@ -3,7 +3,7 @@ import { RefusedError } from '../../core/errors.ts';
 
 export const NAME_MAX_CHARACTERS = 32;
 
-/** Written raw in a URI's user part these would end it, or mean something else (RFC 3261 section 25.1). */
+/** Besides spaces and `"` and `#`: what would end or split a URI or a list, and what cannot be seen. */
 const FORBIDDEN = /[\s"#<>@:;,?/\\%\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}\p{Zs}]/u;
 
 /**
@@ -13,6 +13,8 @@ const FORBIDDEN = /[\s"#<>@:;,?/\\%\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}\p{
  * @returns `undefined` when this can be no name: empty, over 32 characters, a forbidden character, bad escapes
  */
 export function canonicalName(written: string): string | undefined {
+  // What nearly every request carries; nothing to decode, normalise or forbid.
+  if (PLAIN.test(written)) return written;
   const decoded = decodeEscapes(written);
   if (decoded === undefined) return undefined;
   const name = decoded.normalize('NFC').toLowerCase().normalize('NFC');
@@ -20,22 +22,16 @@ export function canonicalName(written: string): string | undefined {
   return length >= 1 && length <= NAME_MAX_CHARACTERS && !FORBIDDEN.test(name) ? name : undefined;
 }
 
+const PLAIN = /^[a-z0-9._-]{1,32}$/;
+
 /**
  * The name of a room that is written with its `#`: `%23Turbo` and `#Turbo` both give `turbo`.
  *
  * @returns `undefined` when `written` does not begin with `#` or `%23`, or the rest can be no name
  */
 export function canonicalRoomName(written: string): string | undefined {
-  const rest = /^(?:#|%23)(.*)$/s.exec(written)?.[1];
-  return rest === undefined ? undefined : canonicalName(rest);
-}
-
-/** The user part of a URI for a canonical name: everything outside `user` (RFC 3261 section 25.1) as %XX. */
-export function escapeName(name: string): string {
-  return encodeURIComponent(name)
-    .replaceAll('%24', '$')
-    .replaceAll('%26', '&')
-    .replaceAll('%2B', '+');
+  if (written.startsWith('#')) return canonicalName(written.slice(1));
+  return written.startsWith('%23') ? canonicalName(written.slice(3)) : undefined;
 }
 
 function decodeEscapes(written: string): string | undefined {
@@ -67,23 +63,24 @@ export class Names {
   }
 
   /**
-   * Checks that `holder` may take `written`.
+   * Checks that something new may be called `written`.
    *
    * @returns the canonical name
    * @throws RefusedError 400 `name.malformed`, 403 `name.taken`
    */
-  claim(written: string, holder: NameHolder): string {
+  claim(written: string): string {
     const name = canonicalName(written);
     if (name === undefined) {
       throw new RefusedError(
         'name.malformed',
-        `a name has 1 to ${NAME_MAX_CHARACTERS} characters and no space, quote, # or other special character`,
+        `"${written}" can be no name: 1 to ${NAME_MAX_CHARACTERS} characters without spaces, quotes, # or any of < > @ : ; , ? / \\ %`,
         400,
       );
     }
-    const current = this.holderOf(name);
-    if (current !== undefined && (current !== holder || holder === 'account')) {
-      throw new RefusedError('name.taken', `the name ${name} is taken`, 403);
+    const holder = this.holderOf(name);
+    if (holder !== undefined) {
+      const what = holder === 'room' ? 'a room' : 'an account';
+      throw new RefusedError('name.taken', `the name ${name} is taken by ${what}`, 403);
     }
     return name;
   }

@@ -1,0 +1,44 @@
+/** Which of several devices' refusals the caller gets (RFC 3261 section 16.7 step 6). */
+
+export type ForkFailure = {
+  readonly status: number;
+  /** Nobody there: made up by the engine (408, 410, 430, 503), not said by the device. */
+  readonly isUnreachable: boolean;
+};
+
+/** They say what to change for the call to succeed. */
+const INSTRUCTIVE: ReadonlySet<number> = new Set([401, 407, 415, 420, 484]);
+
+/**
+ * 6xx first; then what a device said before what the engine made up; then the lowest class; within 4xx those that
+ * say how to do better, then busy. Among equals the earliest.
+ *
+ * @param failures - in the order in which they came; 487 stands for a branch that we ended ourselves
+ */
+export function bestFailure<Failure extends ForkFailure>(
+  failures: readonly Failure[],
+): Failure | undefined {
+  let best: Failure | undefined;
+  for (const failure of failures) {
+    if (best === undefined || rank(failure) < rank(best)) best = failure;
+  }
+  return best;
+}
+
+function rank({ status, isUnreachable }: ForkFailure): number {
+  if (status >= 600) return 0;
+  if (status === 487) return 10_000;
+  if (isUnreachable) return 9_000;
+  const withinClass = INSTRUCTIVE.has(status) ? 0 : status === 486 ? 1 : 2;
+  return Math.floor(status / 100) * 10 + withinClass;
+}
+
+/**
+ * The status for the caller: as the device said, but a device's own challenge cannot be met by the caller, its 503
+ * must not make the caller shun the switch (RFC 3261 section 16.7), and a device that is not there is 480.
+ */
+export function statusForCaller(failure: ForkFailure | undefined): number {
+  if (failure === undefined || failure.isUnreachable) return 480;
+  if (failure.status === 401 || failure.status === 407) return 403;
+  return failure.status === 503 ? 500 : failure.status;
+}
