@@ -1,0 +1,232 @@
+/** The real sound card, behind a process of its own; paced by what the microphone delivers. */
+
+import { fork } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { workerUrl } from '../../core/worker-url.ts';
+import { FRAME_MS, FRAME_SAMPLES, systemClock } from './device.ts';
+import type { AudioDevice, Clock, Exchange } from './device.ts';
+import { startPacer } from './pacer.ts';
+import type { SoundReport, SoundRequest } from './sound-process.ts';
+
+/** Either a device, or the sentence that says why there is none. */
+export type SoundSearch =
+  | { readonly device: AudioDevice; readonly reason: undefined }
+  | { readonly device: undefined; readonly reason: string };
+
+const FRAME_BYTES = FRAME_SAMPLES * 2;
+const PROBE_LIMIT_MS = 10_000;
+/** Frames of one burst that are used; older ones go, because sound that is late stays late. */
+const MAXIMUM_BURST = 5;
+/** A microphone that is silent for longer than this (or was never there) is replaced by a clock. */
+const CAPTURE_LIMIT_MS = 1000;
+const FIRST_CAPTURE_LIMIT_MS = 5000;
+
+/** Which device to use; a part of its name is enough, `undefined` means the system's default. */
+export type SoundChoice = {
+  readonly microphone?: string | undefined;
+  readonly speaker?: string | undefined;
+};
+
+/**
+ * Looks for a sound card.
+ *
+ * @param onFault - told in one sentence when the device fails later; the call goes on without it
+ */
+export async function findSoundDevice(
+  choice: SoundChoice,
+  onFault: (reason: string) => void,
+): Promise<SoundSearch> {
+  const none = 'This machine has no sound device.';
+  if (!mayHaveSound()) return { device: undefined, reason: none };
+  const found = await probe();
+  if (typeof found === 'string') return { device: undefined, reason: found };
+  const { inputs, outputs } = found;
+  if (inputs.length === 0 && outputs.length === 0) return { device: undefined, reason: none };
+  for (const [names, wanted] of [
+    [inputs, choice.microphone],
+    [outputs, choice.speaker],
+  ] as const) {
+    if (wanted === undefined || names.some((name) => name.includes(wanted))) continue;
+    return {
+      device: undefined,
+      reason: `There is no sound device "${wanted}"; there is ${names.join(', ')}.`,
+    };
+  }
+  return { device: new SoundDevice(choice, onFault, systemClock), reason: undefined };
+}
+
+/** On Linux, asking the sound library on a machine without sound prints pages of complaints; look first. */
+function mayHaveSound(): boolean {
+  if (process.platform !== 'linux') return true;
+  const { ALSA_CONFIG_PATH, PULSE_SERVER, XDG_RUNTIME_DIR } = process.env;
+  if (ALSA_CONFIG_PATH !== undefined || PULSE_SERVER !== undefined) return true;
+  const sockets = XDG_RUNTIME_DIR === undefined ? [] : ['pulse/native', 'pipewire-0'];
+  return (
+    existsSync('/dev/snd') || sockets.some((name) => existsSync(`${XDG_RUNTIME_DIR ?? ''}/${name}`))
+  );
+}
+
+function forkSound(request: SoundRequest): ChildProcess {
+  const entry = fileURLToPath(workerUrl(import.meta.url, './sound-process'));
+  return fork(entry, [JSON.stringify(request)], {
+    stdio: ['pipe', 'ignore', 'ignore', 'pipe', 'ipc'],
+    // 40 ms is the smallest latency at which PulseAudio neither stalls nor drops; it must be set from the start.
+    env: { PULSE_LATENCY_MSEC: '40', ...process.env },
+  });
+}
+
+type FoundDevices = Extract<SoundReport, { readonly kind: 'devices' }>;
+
+async function probe(): Promise<FoundDevices | string> {
+  const child = forkSound({ mode: 'probe' });
+  const answer = await new Promise<SoundReport>((resolve) => {
+    const timer = setTimeout(() => {
+      resolve({ kind: 'failed', reason: 'the sound system does not answer' });
+    }, PROBE_LIMIT_MS);
+    const finish = (result: SoundReport): void => {
+      clearTimeout(timer);
+      resolve(result);
+    };
+    child.on('message', (message) => {
+      finish(message as SoundReport);
+    });
+    child.on('error', (error) => {
+      finish({ kind: 'failed', reason: error.message });
+    });
+    child.on('exit', () => {
+      finish({ kind: 'failed', reason: 'the sound system crashed' });
+    });
+  });
+  child.kill('SIGKILL');
+  if (answer.kind === 'devices') return answer;
+  const reason = answer.kind === 'failed' ? answer.reason : 'unexpected answer';
+  return `The sound device cannot be used: ${reason}.`;
+}
+
+class SoundDevice implements AudioDevice {
+  readonly description = 'sound card';
+  readonly #choice: SoundChoice;
+  readonly #onFault: (reason: string) => void;
+  readonly #clock: Clock;
+  #child: ChildProcess | undefined;
+  #exchange: Exchange | undefined;
+  #lastCaptureMs = 0;
+  #stopPacer: (() => void) | undefined;
+  #watch: ReturnType<typeof setInterval> | undefined;
+  readonly #silence = new Int16Array(FRAME_SAMPLES);
+
+  constructor(choice: SoundChoice, onFault: (reason: string) => void, clock: Clock) {
+    this.#choice = choice;
+    this.#onFault = onFault;
+    this.#clock = clock;
+  }
+
+  start(exchange: Exchange): void {
+    this.#exchange = exchange;
+    const child = forkSound({ mode: 'run', ...this.#choice });
+    this.#child = child;
+    child.on('message', (message) => {
+      const told = message as SoundReport;
+      if (told.kind === 'failed') this.#lost(child, told.reason);
+      if (told.kind === 'started' && !told.input && this.#child === child) {
+        this.#onFault('There is no microphone that works; you can listen only.');
+        this.#runOnClock();
+      }
+    });
+    child.on('error', (error) => {
+      this.#lost(child, error.message);
+    });
+    child.on('exit', () => {
+      this.#lost(child, 'its process ended');
+    });
+    child.stdin?.on('error', () => {
+      // The exit event says the same.
+    });
+    this.#takeFrames(child.stdio[3] as Readable);
+    this.#lastCaptureMs = this.#clock.nowMs() + FIRST_CAPTURE_LIMIT_MS - CAPTURE_LIMIT_MS;
+    this.#watch = setInterval(() => {
+      this.#watchCapture();
+    }, 250);
+  }
+
+  #takeFrames(stream: Readable): void {
+    let rest: Buffer = Buffer.alloc(0);
+    stream.on('error', () => {
+      // The exit event says the same.
+    });
+    stream.on('data', (bytes: Buffer) => {
+      rest = rest.length === 0 ? bytes : Buffer.concat([rest, bytes]);
+      const excess = Math.floor(rest.length / FRAME_BYTES) - MAXIMUM_BURST;
+      if (excess > 0) rest = rest.subarray(excess * FRAME_BYTES);
+      while (rest.length >= FRAME_BYTES) {
+        const frame = new Int16Array(FRAME_SAMPLES);
+        for (let index = 0; index < FRAME_SAMPLES; index += 1) {
+          frame[index] = rest.readInt16LE(index * 2);
+        }
+        rest = rest.subarray(FRAME_BYTES);
+        this.#captured(frame);
+      }
+    });
+  }
+
+  #captured(frame: Int16Array): void {
+    this.#lastCaptureMs = Math.max(this.#lastCaptureMs, this.#clock.nowMs());
+    this.#stopPacer?.();
+    this.#stopPacer = undefined;
+    this.#run(frame);
+  }
+
+  #run(captured: Int16Array): void {
+    const played = this.#exchange?.(captured);
+    const stdin = this.#child?.stdin;
+    if (played === undefined || stdin?.writable !== true) return;
+    if (stdin.writableLength > MAXIMUM_BURST * FRAME_BYTES) return;
+    const bytes = Buffer.allocUnsafe(FRAME_BYTES);
+    for (let index = 0; index < FRAME_SAMPLES; index += 1) {
+      bytes.writeInt16LE(played[index] ?? 0, index * 2);
+    }
+    stdin.write(bytes);
+  }
+
+  #watchCapture(): void {
+    if (this.#stopPacer !== undefined) return;
+    if (this.#clock.nowMs() - this.#lastCaptureMs < CAPTURE_LIMIT_MS) return;
+    this.#onFault('The microphone delivers nothing; the call goes on without it.');
+    this.#runOnClock();
+  }
+
+  #runOnClock(): void {
+    this.#stopPacer ??= startPacer(this.#clock, FRAME_MS, () => {
+      this.#run(this.#silence.fill(0));
+    });
+  }
+
+  #lost(child: ChildProcess, reason: string): void {
+    if (this.#child !== child) return;
+    this.#child = undefined;
+    this.#onFault(`The sound device stopped working: ${reason}; the call goes on without it.`);
+    this.#runOnClock();
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#watch);
+    this.#watch = undefined;
+    this.#stopPacer?.();
+    this.#stopPacer = undefined;
+    this.#exchange = undefined;
+    const child = this.#child;
+    this.#child = undefined;
+    if (child?.exitCode !== null || child.signalCode !== null) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => child.kill('SIGKILL'), 1000);
+      child.once('exit', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+      child.stdin?.end();
+    });
+  }
+}
