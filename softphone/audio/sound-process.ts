@@ -109,7 +109,7 @@ function openFirst(
           channelCount: 1,
           sampleFormat: portAudio.SampleFormat16Bit,
           framesPerBuffer: FRAME_SAMPLES,
-          maxQueue: 2,
+          maxQueue: 1,
           highwaterMark: FRAME_BYTES,
           closeOnError: false,
         },
