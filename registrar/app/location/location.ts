@@ -19,18 +19,16 @@ export type Binding = {
   readonly sourceAddress: string;
   readonly sourcePort: number;
   readonly transport: Transport;
-  /** Path header as received (RFC 3327). */
-  readonly path: string | undefined;
   /** Wall clock, milliseconds. */
   readonly expiresAtMs: number;
   readonly updatedAtMs: number;
 };
 
 export type BindingRemoval =
-  'expired' | 'unregistered' | 'replaced' | 'accountRemoved' | 'flowClosed';
+  'expired' | 'unregistered' | 'replaced' | 'accountRemoved' | 'unreachable';
 
 export type LocationEvents = {
-  /** A new device; `isFirst` when the account had none before. Refreshes are not told. */
+  /** A new device; `isFirst` when the account had none before. Refreshes are not told here. */
   bindingAdded: readonly [binding: Binding, isFirst: boolean];
   bindingRefreshed: readonly [binding: Binding];
   bindingRemoved: readonly [binding: Binding, reason: BindingRemoval];
@@ -41,6 +39,12 @@ export type Location = {
   bindingsOf(nickname: string): readonly Binding[];
   /** Accounts with at least one binding. */
   registeredNicknames(): readonly string[];
+  /**
+   * Forgets a device of which a request has shown that it is gone for good (its connection closed: 410, 430).
+   * A binding that was refreshed meanwhile stays.
+   */
+  forget(binding: Binding): void;
+  /** Events come after the change is durable. */
   on<Name extends keyof LocationEvents>(
     name: Name,
     listener: (...args: LocationEvents[Name]) => void,

@@ -26,7 +26,6 @@ const FIRST_TABLES: readonly string[] = [
      sourceAddress TEXT NOT NULL,
      sourcePort INTEGER NOT NULL,
      transport TEXT NOT NULL,
-     path TEXT,
      expiresAtMs INTEGER NOT NULL,
      updatedAtMs INTEGER NOT NULL,
      PRIMARY KEY (nickname, bindingKey)

@@ -39,7 +39,6 @@ export type BindingsTable = {
   sourceAddress: string;
   sourcePort: number;
   transport: string;
-  path: string | null;
   expiresAtMs: number;
   updatedAtMs: number;
 };
