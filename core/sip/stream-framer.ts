@@ -195,7 +195,11 @@ function contentLengthOf(bytes: Buffer, start: number, end: number): number | Pa
     const length = valueIfContentLength(bytes, line, end);
     if (length === undefined) continue;
     if (length < 0 || (found !== undefined && found !== length)) {
-      return new ParseError('sip.contentlength.malformed', 'Content-Length is not one number', line);
+      return new ParseError(
+        'sip.contentlength.malformed',
+        'Content-Length is not one number',
+        line,
+      );
     }
     found = length;
   }
@@ -214,7 +218,11 @@ function valueIfContentLength(bytes: Buffer, line: number, end: number): number 
   if (headerIdOfBytes(bytes, line, nameEnd) !== HEADER.contentLength) return undefined;
   const lineEnd = nextLine(bytes, line, end);
   const isFolded = isBlank(bytes[lineEnd]);
-  const value = bytes.toString('latin1', colon + 1, isFolded ? nextLine(bytes, lineEnd, end) : lineEnd);
+  const value = bytes.toString(
+    'latin1',
+    colon + 1,
+    isFolded ? nextLine(bytes, lineEnd, end) : lineEnd,
+  );
   return parseDigits(value.trim(), Number.MAX_SAFE_INTEGER) ?? -1;
 }
 
