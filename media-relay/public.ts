@@ -15,8 +15,15 @@ export type OfferRequest = {
   /** Given for a re-offer inside a call that is up. */
   readonly toTag?: string | undefined;
   readonly sdp: string;
-  /** What the receiver of the offer gets; left alone when absent. */
+  /** What the receiver of the offer gets; left alone when absent. The relay does not encrypt nor decrypt: AVP <-> AVPF only. */
   readonly transportProtocol?: 'RTP/AVP' | 'RTP/AVPF' | 'RTP/SAVP' | 'RTP/SAVPF' | undefined;
+  /** Where the request came from, and where the offer is going: numeric addresses, to choose the relay's own by. */
+  readonly receivedFrom?: string | undefined;
+  readonly towards?: string | undefined;
+  /** The family of the receiver, when `towards` is not known; the offerer's when absent. */
+  readonly ipVersion?: 4 | 6 | undefined;
+  /** Whether the address in `o=` is replaced as well; yes when absent. */
+  readonly replacesOrigin?: boolean | undefined;
 };
 
 export type AnswerRequest = {
@@ -24,7 +31,9 @@ export type AnswerRequest = {
   readonly fromTag: string;
   readonly toTag: string;
   readonly sdp: string;
+  /** Has no effect: the offerer gets the profile that it offered. */
   readonly transportProtocol?: OfferRequest['transportProtocol'];
+  readonly replacesOrigin?: boolean | undefined;
 };
 
 export type RoomJoinRequest = {
@@ -34,6 +43,8 @@ export type RoomJoinRequest = {
   readonly fromTag: string;
   /** Their offer. Absent: the reply is our offer, to be completed by `roomAnswer` (INVITE without SDP). */
   readonly sdp?: string | undefined;
+  /** Where the packets will go, to choose the relay's own address by; from `sdp` when absent. */
+  readonly towards?: string | undefined;
 };
 
 export type ParticipantKey = { readonly callId: string; readonly fromTag: string };
@@ -54,6 +65,8 @@ export type LegStatistics = {
   /** Dropped: not RTP, or from an address that is not the latched one. */
   readonly droppedMalformed: number;
   readonly droppedStranger: number;
+  /** Dropped: more in one second than anybody sends. */
+  readonly droppedExcess?: number;
   /** Milliseconds since the last RTP or RTCP packet came in; undefined when none ever came. */
   readonly silentMs: number | undefined;
 };

@@ -18,7 +18,7 @@ export type RewriteTarget = {
   /** Which `m=` section; absent: the first audio stream in use. */
   readonly mediaIndex?: number;
   /** Whether the address in `o=` is replaced too; true when absent. */
-  readonly replacesOrigin?: boolean;
+  readonly replacesOrigin?: boolean | undefined;
 };
 
 /** ICE and DTLS are agreed between two ends, and the relay is neither (RFC 8839, RFC 8842, RFC 8843). */
@@ -32,7 +32,7 @@ const DIRECTION_ATTRIBUTE = /^a=(?:sendrecv|sendonly|recvonly|inactive)$/u;
  * other stream refused, all other lines unchanged. Hold by address becomes hold by direction.
  *
  * @throws ProtocolError 488 `sdp.audio.missing` when there is no such stream, `sdp.profile.unsupported` when `profile`
- * would add or remove encryption
+ * would add or remove encryption, or when the keys are agreed by DTLS, which ends at the relay
  */
 export function rewrite(session: SessionDescription, target: RewriteTarget): string {
   const mediaIndex = target.mediaIndex ?? activeAudioIndex(session);
@@ -40,13 +40,15 @@ export function rewrite(session: SessionDescription, target: RewriteTarget): str
   if (audio?.kind !== 'audio') {
     throw new ProtocolError('sdp.audio.missing', 'no audio stream over RTP', 488);
   }
+  const profile = target.profile ?? audio.profile;
   return joinLines([
     ...rewriteSession(session, target),
-    ...session.media.flatMap((media, index) =>
-      index === mediaIndex && target.port !== 0
-        ? rewriteAudio(audio, target)
-        : [refusedLine(media)],
-    ),
+    ...session.media.flatMap((media, index) => {
+      if (index !== mediaIndex) return [refusedLine(media)];
+      return target.port === 0
+        ? [refusedLine({ ...media, profile })]
+        : rewriteAudio(audio, profile, target);
+    }),
   ]);
 }
 
@@ -75,9 +77,9 @@ function rewriteSession({ lines, origin }: SessionDescription, target: RewriteTa
   return out;
 }
 
-function rewriteAudio(audio: MediaDescription, target: RewriteTarget): string[] {
-  const profile = target.profile ?? audio.profile;
-  if (isSecureProfile(profile) !== isSecureProfile(audio.profile)) {
+function rewriteAudio(audio: MediaDescription, profile: string, target: RewriteTarget): string[] {
+  const isDtls = audio.profile.startsWith('UDP/TLS/');
+  if (isDtls || isSecureProfile(profile) !== isSecureProfile(audio.profile)) {
     throw new ProtocolError(
       'sdp.profile.unsupported',
       `${audio.profile} cannot become ${profile} on the way`,
