@@ -1,0 +1,191 @@
+/** Digest authentication of new requests: challenges, answers, and whether From (REGISTER: To) is the account's own. */
+import { randomBytes } from 'node:crypto';
+import { ProtocolError, RefusedError, ResourceError } from '../../../core/errors.ts';
+import type { Log } from '../../../core/log.ts';
+import { NameAddr } from '../../../core/sip/name-addr.ts';
+import type { Clock } from '../clock.ts';
+import type { Domain } from '../domain.ts';
+import type { Location } from '../location/location.ts';
+import type { SipRequest, SipResponse } from '../srf.ts';
+import { answerFailure } from '../answer.ts';
+import type { Account, AccountSecrets } from './accounts.ts';
+import type { Authenticator } from './authenticator.ts';
+import { ChallengeChoice, type Challenged } from './challenge-choice.ts';
+import {
+  isRightResponse,
+  parseCredentials,
+  type Credentials,
+  type DigestAlgorithm,
+} from './credentials.ts';
+import { Nonces } from './nonces.ts';
+import { Penalties } from './penalties.ts';
+
+export type DigestAuthenticatorOptions = {
+  readonly accounts: AccountSecrets;
+  readonly domain: Domain;
+  readonly location: Pick<Location, 'bindingsOf'>;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly algorithms: readonly DigestAlgorithm[];
+  readonly nonceLifetimeSeconds: number;
+  /** Wrong answers for one account that cost nothing; one address has several people behind it and gets more. */
+  readonly freeFailures: number;
+};
+
+const FREE_FAILURES_PER_ADDRESS_FACTOR = 4;
+
+type Claim = { readonly request: SipRequest; readonly client: Challenged };
+
+export class DigestAuthenticator implements Authenticator {
+  readonly #options: DigestAuthenticatorOptions;
+  readonly #nonces: Nonces;
+  readonly #choice: ChallengeChoice;
+  readonly #addressPenalties: Penalties;
+  readonly #accountPenalties: Penalties;
+  /** Compared with when there is no such account, so that this takes as long. */
+  readonly #dummyHa1 = randomBytes(32).toString('hex');
+  readonly #answers = new WeakMap<SipRequest, Promise<Account | undefined>>();
+
+  constructor(options: DigestAuthenticatorOptions) {
+    this.#options = options;
+    this.#nonces = new Nonces({
+      secret: randomBytes(32),
+      lifetimeMs: options.nonceLifetimeSeconds * 1000,
+    });
+    this.#choice = new ChallengeChoice(options.algorithms);
+    this.#accountPenalties = new Penalties({ free: options.freeFailures });
+    this.#addressPenalties = new Penalties({
+      free: options.freeFailures * FREE_FAILURES_PER_ADDRESS_FACTOR,
+    });
+  }
+
+  authenticate(request: SipRequest, response: SipResponse): Promise<Account | undefined> {
+    let answer = this.#answers.get(request);
+    if (answer === undefined) {
+      answer = this.#authenticate(request, response);
+      this.#answers.set(request, answer);
+    }
+    return answer;
+  }
+
+  async #authenticate(request: SipRequest, response: SipResponse): Promise<Account | undefined> {
+    try {
+      await this.#options.accounts.refresh();
+      const nickname = this.#claimedUser(request);
+      const client = clientOf(request, nickname);
+      const credentials = this.#credentialsOf(request);
+      if (credentials === undefined) {
+        this.#challenge(response, client, false);
+        return undefined;
+      }
+      const account = this.#check({ request, client }, credentials, response);
+      if (account !== undefined && account.nickname !== nickname) {
+        throw new RefusedError('digest.notOwner', 'Not your address', 403);
+      }
+      return account;
+    } catch (error) {
+      answerFailure(response, error, this.#options.log);
+      return undefined;
+    }
+  }
+
+  /** @returns `undefined` when it has sent a challenge */
+  #check(
+    { request, client }: Claim,
+    credentials: Credentials,
+    response: SipResponse,
+  ): Account | undefined {
+    const { accounts, clock } = this.#options;
+    const secret = accounts.secretOf(credentials.username, credentials.algorithm);
+    const accountKey = credentials.username.toLowerCase();
+    this.#refuseWhilePaused(client.address, accountKey, secret?.account);
+    const isRight = isRightResponse(credentials, request.method, secret?.ha1 ?? this.#dummyHa1);
+    if (
+      !isRight ||
+      secret === undefined ||
+      !this.#options.algorithms.includes(credentials.algorithm)
+    ) {
+      const nowMs = clock.nowMs();
+      this.#addressPenalties.fail(client.address, nowMs);
+      this.#accountPenalties.fail(accountKey, nowMs);
+      this.#options.log.warn('registrar.digest.wrong', () => ({
+        user: credentials.username,
+        address: client.address,
+        method: request.method,
+      }));
+      this.#challenge(response, client, false);
+      return undefined;
+    }
+    const nonce = this.#nonces.use(credentials.nonce, credentials.qop?.nc ?? 1, clock.wallMs());
+    if (nonce !== 'fresh') {
+      this.#challenge(response, client, true);
+      return undefined;
+    }
+    this.#accountPenalties.forgive(accountKey);
+    this.#choice.answered(client);
+    return secret.account;
+  }
+
+  /** Somebody else's guessing must not lock out a device that is registered already. */
+  #refuseWhilePaused(address: string, accountKey: string, account: Account | undefined): void {
+    const nowMs = this.#options.clock.nowMs();
+    const isHome =
+      account !== undefined &&
+      this.#options.location
+        .bindingsOf(account.nickname)
+        .some(({ sourceAddress }) => sourceAddress === address);
+    const pauseMs = isHome
+      ? 0
+      : Math.max(
+          this.#addressPenalties.pauseMs(address, nowMs),
+          this.#accountPenalties.pauseMs(accountKey, nowMs),
+        );
+    if (pauseMs === 0) return;
+    const seconds = Math.ceil(pauseMs / 1000);
+    throw new ResourceError('digest.paused', 'Too many wrong passwords, try again later', seconds);
+  }
+
+  #challenge(response: SipResponse, client: Challenged, isStale: boolean): void {
+    const { domain, clock } = this.#options;
+    const nonce = this.#nonces.issue(clock.wallMs());
+    const challenges = this.#choice
+      .offer(client, clock.nowMs())
+      .map((algorithm) => challengeText(domain.name, nonce, algorithm, isStale));
+    // One header line each: joined by a comma, as drachtio-srf would, several phones cannot read them.
+    const headers = { 'WWW-Authenticate': challenges.join('\r\nWWW-Authenticate: ') };
+    response.send(401, { headers });
+  }
+
+  /** The user that the request says it comes from: To in REGISTER (RFC 3261 section 10.2), else From. */
+  #claimedUser(request: SipRequest): string | undefined {
+    const name = request.method === 'REGISTER' ? 'to' : 'from';
+    const value = request.get(name);
+    if (value === undefined)
+      throw new ProtocolError('sip.header.missing', `No ${name} header`, 400);
+    return this.#options.domain.userOf(NameAddr.parse(value).uriText);
+  }
+
+  #credentialsOf(request: SipRequest): Credentials | undefined {
+    const header = request.get('authorization') ?? request.get('proxy-authorization');
+    return header === undefined ? undefined : parseCredentials(header, this.#options.domain.name);
+  }
+}
+
+function clientOf(request: SipRequest, nickname: string | undefined): Challenged {
+  return {
+    address: request.source_address,
+    nickname,
+    userAgent: request.get('user-agent'),
+    branch: /;\s*branch\s*=\s*([^\s;,]+)/i.exec(request.get('via') ?? '')?.[1],
+  };
+}
+
+function challengeText(
+  realm: string,
+  nonce: string,
+  algorithm: DigestAlgorithm,
+  isStale: boolean,
+): string {
+  const stale = isStale ? ', stale=true' : '';
+  return `Digest realm="${realm}", nonce="${nonce}"${stale}, algorithm=${algorithm}, qop="auth"`;
+}
