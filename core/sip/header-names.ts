@@ -206,5 +206,6 @@ export const HEADER = {
   route: headerIdOf('Route'),
   recordRoute: headerIdOf('Record-Route'),
   contentLength: headerIdOf('Content-Length'),
+  contentType: headerIdOf('Content-Type'),
   expires: headerIdOf('Expires'),
 } as const;

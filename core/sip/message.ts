@@ -269,6 +269,21 @@ export class SipMessage {
     return (this.#recordRoutes ??= this.#nameAddrs(HEADER.recordRoute));
   }
 
+  /** The first of these headers that has more than one line; ids out of `HEADER` only. */
+  duplicateOf(ids: readonly HeaderId[]): HeaderId | undefined {
+    // One bit per id: those that matter are among the first in the table.
+    let wanted = 0;
+    for (const id of ids) wanted |= 1 << id;
+    let seen = 0;
+    for (let at = 0; at < this.#index.count; at++) {
+      const id = this.#index.ids[at] ?? UNKNOWN_HEADER;
+      if (id < 0 || id > 30 || (wanted & (1 << id)) === 0) continue;
+      if ((seen & (1 << id)) !== 0) return id;
+      seen |= 1 << id;
+    }
+    return undefined;
+  }
+
   #nameAddrs(id: HeaderId): readonly NameAddr[] {
     const fields = this.#all(id);
     if (fields.length === 0) return NO_NAME_ADDRS;

@@ -53,11 +53,7 @@ export function stepInviteServer(
   state: InviteServerState,
   input: InviteServerInput,
 ): InviteServerStep {
-  // RFC 6026 §8.8: a response that cannot be sent leaves the transaction as it is, to absorb retransmissions.
-  if (input.kind === 'transportError') {
-    const isInFlight = state.phase !== 'initial' && state.phase !== 'terminated';
-    return isInFlight ? { state, actions: [TRANSPORT_FAILED] } : stay(state);
-  }
+  if (input.kind === 'transportError') return transportFailed(state);
   switch (state.phase) {
     case 'initial':
       return input.kind === 'request' ? to(state, 'proceeding', [PASS]) : stay(state);
@@ -74,6 +70,12 @@ export function stepInviteServer(
     case 'terminated':
       return stay(state);
   }
+}
+
+/** RFC 6026 §8.8: a response that cannot be sent leaves the transaction as it is, to absorb retransmissions. */
+function transportFailed(state: InviteServerState): InviteServerStep {
+  const isInFlight = state.phase !== 'initial' && state.phase !== 'terminated';
+  return isInFlight ? { state, actions: [TRANSPORT_FAILED] } : stay(state);
 }
 
 function proceeding(state: InviteServerState, input: InviteServerInput): InviteServerStep {

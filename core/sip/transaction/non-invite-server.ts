@@ -49,28 +49,36 @@ export function stepNonInviteServer(
   state: NonInviteServerState,
   input: NonInviteServerInput,
 ): NonInviteServerStep {
-  // RFC 6026 §8.8 applies to RFC 3261 §17.2.4 as a whole: the state stays, to absorb retransmissions.
-  if (input.kind === 'transportError') {
-    const isInFlight = state.phase !== 'initial' && state.phase !== 'terminated';
-    return isInFlight ? { state, actions: [TRANSPORT_FAILED] } : stay(state);
-  }
+  if (input.kind === 'transportError') return transportFailed(state);
   switch (state.phase) {
     case 'initial': {
       const due = startTimer('trying', state.timers.tryingDelayMs);
       return input.kind === 'request' ? to(state, 'trying', [PASS, due]) : stay(state);
     }
     case 'trying':
-      if (input.kind === 'respond') return respond(state, input.statusCode);
-      return isTimer(input, 'trying') ? to(state, 'proceeding', [SEND_TRYING]) : stay(state);
     case 'proceeding':
-      if (input.kind === 'respond') return respond(state, input.statusCode);
-      return input.kind === 'request' ? { state, actions: [RESEND] } : stay(state);
+      return unanswered(state, input);
     case 'completed':
       if (input.kind === 'request') return { state, actions: [RESEND] };
       return isTimer(input, 'J') ? to(state, 'terminated', [TERMINATED]) : stay(state);
     case 'terminated':
       return stay(state);
   }
+}
+
+/** RFC 6026 §8.8 applies to RFC 3261 §17.2.4 as a whole: the state stays, to absorb retransmissions. */
+function transportFailed(state: NonInviteServerState): NonInviteServerStep {
+  const isInFlight = state.phase !== 'initial' && state.phase !== 'terminated';
+  return isInFlight ? { state, actions: [TRANSPORT_FAILED] } : stay(state);
+}
+
+/** Before the final response. */
+function unanswered(state: NonInviteServerState, input: NonInviteServerInput): NonInviteServerStep {
+  const isTrying = state.phase === 'trying';
+  if (input.kind === 'respond') return respond(state, input.statusCode);
+  if (input.kind === 'request') return isTrying ? stay(state) : { state, actions: [RESEND] };
+  const isDue = isTrying && isTimer(input, 'trying');
+  return isDue ? to(state, 'proceeding', [SEND_TRYING]) : stay(state);
 }
 
 function respond(state: NonInviteServerState, statusCode: number): NonInviteServerStep {
