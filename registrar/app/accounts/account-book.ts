@@ -6,7 +6,8 @@ import { canonicalName, type Names } from '../names.ts';
 import type { Store } from '../store/store.ts';
 import type { AccountsTable } from '../store/tables.ts';
 import type { Account, AccountEvents, Accounts, AccountSecrets, NewAccount } from './accounts.ts';
-import { ha1Of, type DigestAlgorithm } from './credentials.ts';
+import { computeHa1 } from '../../../core/sip/digest.ts';
+import type { OfferedAlgorithm } from './credentials.ts';
 
 export type AccountBookOptions = {
   readonly store: Store;
@@ -18,7 +19,7 @@ export type AccountBookOptions = {
 };
 
 type Ha1s = Readonly<Record<string, string>>;
-type Entry = { readonly account: Account; readonly ha1s: Readonly<Record<DigestAlgorithm, Ha1s>> };
+type Entry = { readonly account: Account; readonly ha1s: Readonly<Record<OfferedAlgorithm, Ha1s>> };
 
 const MAX_PASSWORD_BYTES = 1024;
 const MAX_DISPLAY_NAME_CHARACTERS = 128;
@@ -75,7 +76,7 @@ export class AccountBook implements Accounts, AccountSecrets {
 
   secretOf(
     username: string,
-    algorithm: DigestAlgorithm,
+    algorithm: OfferedAlgorithm,
   ): { account: Account; ha1: string } | undefined {
     const at = username.lastIndexOf('@');
     const nickname = canonicalName(at < 0 ? username : username.slice(0, at));
@@ -167,10 +168,10 @@ export class AccountBook implements Accounts, AccountSecrets {
   ): Pick<AccountsTable, 'realm' | 'ha1Md5' | 'ha1Sha256'> {
     const plain = [spelling.normalize('NFC'), nickname];
     const usernames = [...plain, ...plain.map((name) => `${name}@${this.#realm}`)];
-    const hashed = (algorithm: DigestAlgorithm): string =>
+    const hashed = (algorithm: OfferedAlgorithm): string =>
       JSON.stringify(
         Object.fromEntries(
-          usernames.map((name) => [name, ha1Of(algorithm, name, this.#realm, password)]),
+          usernames.map((name) => [name, computeHa1(algorithm, name, this.#realm, password)]),
         ),
       );
     return { realm: this.#realm, ha1Md5: hashed('MD5'), ha1Sha256: hashed('SHA-256') };

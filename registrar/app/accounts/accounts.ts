@@ -1,5 +1,5 @@
 /** Accounts: who may use the switch. Served from memory, kept in the store; passwords only as HA1 (RFC 7616 section 3.4.2). */
-import type { DigestAlgorithm } from './credentials.ts';
+import type { OfferedAlgorithm } from './credentials.ts';
 
 /** One account; frozen. */
 export type Account = {
@@ -47,6 +47,6 @@ export type AccountSecrets = {
   /** @param username - as in the credentials; `undefined` when no account may log in under it */
   secretOf(
     username: string,
-    algorithm: DigestAlgorithm,
+    algorithm: OfferedAlgorithm,
   ): { readonly account: Account; readonly ha1: string } | undefined;
 };

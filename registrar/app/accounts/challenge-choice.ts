@@ -6,7 +6,7 @@
  * MD5, whatever follows. Such a client gets MD5 alone; so does one that came back without an answer. Nothing is lost
  * by that: MD5 is on offer to everybody anyway, as long as the configuration allows it.
  */
-import type { DigestAlgorithm } from './credentials.ts';
+import type { OfferedAlgorithm } from './credentials.ts';
 
 export type Challenged = {
   readonly address: string;
@@ -39,16 +39,16 @@ const MAX_REMEMBERED = 10_000;
 type Impression = { readonly atMs: number; readonly isSimple: boolean };
 
 export class ChallengeChoice {
-  readonly #algorithms: readonly DigestAlgorithm[];
+  readonly #algorithms: readonly OfferedAlgorithm[];
   /** Clients that have not answered a challenge with several algorithms; the one that was noted first comes first. */
   readonly #impressions = new Map<string, Impression>();
 
-  constructor(algorithms: readonly DigestAlgorithm[]) {
+  constructor(algorithms: readonly OfferedAlgorithm[]) {
     this.#algorithms = algorithms;
   }
 
   /** The algorithms to offer now, in order; notes that a challenge goes out. */
-  offer(client: Challenged, nowMs: number): readonly DigestAlgorithm[] {
+  offer(client: Challenged, nowMs: number): readonly OfferedAlgorithm[] {
     if (this.#algorithms.length === 1 || !this.#algorithms.includes('MD5')) return this.#algorithms;
     if (isKnownForMd5(client)) return ['MD5'];
     const key = keyOf(client);

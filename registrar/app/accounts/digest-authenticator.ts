@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { ProtocolError, RefusedError, ResourceError } from '../../../core/errors.ts';
 import type { Log } from '../../../core/log.ts';
+import { formatDigestChallenge } from '../../../core/sip/digest.ts';
 import { NameAddr } from '../../../core/sip/name-addr.ts';
 import type { Clock } from '../clock.ts';
 import type { Domain } from '../domain.ts';
@@ -13,9 +14,9 @@ import type { Authenticator } from './authenticator.ts';
 import { ChallengeChoice, type Challenged } from './challenge-choice.ts';
 import {
   isRightResponse,
-  parseCredentials,
+  credentialsFor,
   type Credentials,
-  type DigestAlgorithm,
+  type OfferedAlgorithm,
 } from './credentials.ts';
 import { Nonces } from './nonces.ts';
 import { Penalties } from './penalties.ts';
@@ -26,7 +27,7 @@ export type DigestAuthenticatorOptions = {
   readonly location: Pick<Location, 'bindingsOf'>;
   readonly clock: Clock;
   readonly log: Log;
-  readonly algorithms: readonly DigestAlgorithm[];
+  readonly algorithms: readonly OfferedAlgorithm[];
   readonly nonceLifetimeSeconds: number;
   /** Wrong answers for one account that cost nothing; one address has several people behind it and gets more. */
   readonly freeFailures: number;
@@ -116,7 +117,7 @@ export class DigestAuthenticator implements Authenticator {
       this.#challenge(response, client, false);
       return undefined;
     }
-    const nonce = this.#nonces.use(credentials.nonce, credentials.qop?.nc ?? 1, clock.wallMs());
+    const nonce = this.#nonces.use(credentials.nonce, credentials.nonceCount ?? 1, clock.wallMs());
     if (nonce !== 'fresh') {
       this.#challenge(response, client, true);
       return undefined;
@@ -148,9 +149,16 @@ export class DigestAuthenticator implements Authenticator {
   #challenge(response: SipResponse, client: Challenged, isStale: boolean): void {
     const { domain, clock } = this.#options;
     const nonce = this.#nonces.issue(clock.wallMs());
-    const challenges = this.#choice
-      .offer(client, clock.nowMs())
-      .map((algorithm) => challengeText(domain.name, nonce, algorithm, isStale));
+    const challenges = this.#choice.offer(client, clock.nowMs()).map((algorithm) =>
+      formatDigestChallenge({
+        realm: domain.name,
+        nonce,
+        algorithm,
+        isStale,
+        qop: ['auth'],
+        opaque: undefined,
+      }),
+    );
     // One header line each: joined by a comma, as drachtio-srf would, several phones cannot read them.
     const headers = { 'WWW-Authenticate': challenges.join('\r\nWWW-Authenticate: ') };
     response.send(401, { headers });
@@ -167,7 +175,7 @@ export class DigestAuthenticator implements Authenticator {
 
   #credentialsOf(request: SipRequest): Credentials | undefined {
     const header = request.get('authorization') ?? request.get('proxy-authorization');
-    return header === undefined ? undefined : parseCredentials(header, this.#options.domain.name);
+    return header === undefined ? undefined : credentialsFor(header, this.#options.domain.name);
   }
 }
 
@@ -178,14 +186,4 @@ function clientOf(request: SipRequest, nickname: string | undefined): Challenged
     userAgent: request.get('user-agent'),
     branch: /;\s*branch\s*=\s*([^\s;,]+)/i.exec(request.get('via') ?? '')?.[1],
   };
-}
-
-function challengeText(
-  realm: string,
-  nonce: string,
-  algorithm: DigestAlgorithm,
-  isStale: boolean,
-): string {
-  const stale = isStale ? ', stale=true' : '';
-  return `Digest realm="${realm}", nonce="${nonce}"${stale}, algorithm=${algorithm}, qop="auth"`;
 }

@@ -1,0 +1,66 @@
+/** REGISTER: who is where (RFC 3261 section 10.3, RFC 5626 section 6). */
+import { RefusedError } from '../../../core/errors.ts';
+import { NameAddr } from '../../../core/sip/name-addr.ts';
+import type { SwitchContext } from '../context.ts';
+import type { Binding } from '../location/location.ts';
+import type { LocationBook } from '../location/location-book.ts';
+import type { SipHeaders, SipResponse } from '../srf.ts';
+import { parseRegister } from './parse-register.ts';
+
+const STATUS_TOO_BRIEF = 423;
+
+export function installRegistration(
+  context: Pick<SwitchContext, 'requests' | 'authenticator' | 'domain' | 'config' | 'clock'>,
+  location: Pick<LocationBook, 'register'>,
+): void {
+  const { requests, authenticator, domain, config, clock } = context;
+  requests.on('REGISTER', async (request, response) => {
+    const account = await authenticator.authenticate(request, response);
+    if (account === undefined) return true;
+    if (domain.userOf(NameAddr.parse(request.get('from') ?? '').uriText) !== account.nickname) {
+      throw new RefusedError('registration.thirdParty', 'Only you can register yourself', 403);
+    }
+    const register = parseRegister(request, account.nickname);
+    const bindings = await registered(response, () => location.register(register));
+    if (bindings === undefined) return true;
+    const nowMs = clock.wallMs();
+    const isOutbound = bindings.some(
+      ({ callId, regId }) => regId !== undefined && callId === register.callId,
+    );
+    response.send(200, { headers: headersFor(bindings, nowMs, isOutbound) });
+    return true;
+  });
+
+  const registered = async (
+    response: SipResponse,
+    register: () => Promise<readonly Binding[]>,
+  ): Promise<readonly Binding[] | undefined> => {
+    try {
+      return await register();
+    } catch (error) {
+      if (!(error instanceof RefusedError) || error.sipStatus !== STATUS_TOO_BRIEF) throw error;
+      const headers = { 'Min-Expires': String(config.registration.minExpiresSeconds) };
+      response.send(STATUS_TOO_BRIEF, { headers });
+      return undefined;
+    }
+  };
+}
+
+/**
+ * All bindings with what is left of their lives; the engine reads there how long to keep the connection in mind.
+ * No pub-gruu: a device that got one would put it into every Contact.
+ */
+function headersFor(bindings: readonly Binding[], nowMs: number, isOutbound: boolean): SipHeaders {
+  const headers: SipHeaders = { Date: new Date(nowMs).toUTCString() };
+  if (bindings.length > 0) {
+    headers['Contact'] = bindings.map((binding) => contactOf(binding, nowMs)).join(', ');
+  }
+  // RFC 5626 section 6: tells the device that its reg-id was understood.
+  if (isOutbound) headers['Require'] = 'outbound';
+  return headers;
+}
+
+function contactOf(binding: Binding, nowMs: number): string {
+  const seconds = Math.max(1, Math.round((binding.expiresAtMs - nowMs) / 1000));
+  return `<${binding.contactUri}>${binding.contactParameters};expires=${seconds}`;
+}
