@@ -39,6 +39,8 @@ const registration = z.strictObject({
 const calls = z.strictObject({
   /** Nobody answers for so long: 480 to the caller. */
   ringTimeoutSeconds: seconds(1, 600).default(60),
+  /** A phone in a call or a room that has been silent for so long is asked whether it is still there; 0: never. */
+  dialogCheckSeconds: seconds(0, 86_400).default(60),
 });
 
 const room = z.strictObject({

@@ -1,4 +1,7 @@
 /** Which of several devices' refusals the caller gets (RFC 3261 section 16.7 step 6). */
+import type { SipResponse } from '../srf.ts';
+import type { Refusal } from './checks.ts';
+import { reasonText, responseHeaders } from './headers.ts';
 
 export type ForkFailure = {
   readonly status: number;
@@ -41,4 +44,31 @@ export function statusForCaller(failure: ForkFailure | undefined): number {
   if (failure === undefined || failure.isUnreachable) return 480;
   if (failure.status === 401 || failure.status === 407) return 403;
   return failure.status === 503 ? 500 : failure.status;
+}
+
+export type Failure = ForkFailure & { readonly reason: string; readonly response?: SipResponse };
+
+/** The end of a call that nobody took. */
+export type Verdict = {
+  readonly by: 'callee' | 'switch';
+  /** For the record. */
+  readonly text: string;
+  readonly answer: Refusal;
+};
+
+/** @param domain - stands in the place of the device in what it warns of */
+export function verdictOf(failures: readonly Failure[], domain: string): Verdict {
+  const best = bestFailure(failures);
+  const status = statusForCaller(best);
+  if (best === undefined || best.isUnreachable) {
+    return { by: 'switch', text: 'unreachable', answer: { status } };
+  }
+  const headers = best.response === undefined ? {} : responseHeaders(best.response, domain);
+  // The device's own words belong to its own status only.
+  const words = best.status === status ? { reason: best.reason } : {};
+  return {
+    by: 'callee',
+    text: reasonText(headers['Reason'] ?? best.reason),
+    answer: { status, headers, ...words },
+  };
 }

@@ -101,20 +101,18 @@ export class CallMedia {
     return rewritten;
   }
 
-  /**
-   * After a refused re-offer the session stays as it was (RFC 3261 section 14.1): tells the relay so.
-   *
-   * @returns what each side had been told before, as the relay writes it now; undefined when nothing was agreed yet
-   */
-  async restore(): Promise<Readonly<Record<Side, string>> | undefined> {
+  /** What this side said last of what was agreed; undefined before the first agreement. */
+  agreedSdp(side: Side): string | undefined {
     const agreed = this.#agreed;
-    if (agreed === undefined || this.#isReleased) return undefined;
-    const { offerer } = agreed;
-    const offer = await this.offer(offerer, agreed.offer);
-    const answer = await this.answer(otherSide(offerer), agreed.answer);
-    return offerer === 'caller'
-      ? { caller: answer, callee: offer }
-      : { caller: offer, callee: answer };
+    return agreed?.offerer === side ? agreed.offer : agreed?.answer;
+  }
+
+  /** After a refused re-offer the session stays as it was (RFC 3261 section 14.1): tells the relay so. */
+  async restore(): Promise<void> {
+    const agreed = this.#agreed;
+    if (agreed === undefined || this.#isReleased) return;
+    await this.offer(agreed.offerer, agreed.offer);
+    await this.answer(otherSide(agreed.offerer), agreed.answer);
   }
 
   /** Frees the ports. @returns the relay's counters, when it had anything */

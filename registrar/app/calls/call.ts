@@ -1,0 +1,476 @@
+/** One call between two people: the caller's dialog, a branch for each device of the callee, and the one that wins. */
+import { randomUUID } from 'node:crypto';
+import type { Account } from '../accounts/accounts.ts';
+import type { SwitchContext } from '../context.ts';
+import type { Target } from '../location/target.ts';
+import type { SipHeaders, SipMessage, SipRequest, SipResponse } from '../srf.ts';
+import { verdictOf } from './best-response.ts';
+import type { Failure } from './best-response.ts';
+import type { Refusal } from './checks.ts';
+import { Exchange } from './exchange.ts';
+import { Fork } from './fork.ts';
+import { headerOf, reason, reasonText } from './headers.ts';
+import type { HeaderSource } from './headers.ts';
+import { calleeHeaders, inviteHeaders } from './identity.ts';
+import { Leg, sdpType } from './leg.ts';
+import type { LegEvents } from './leg.ts';
+import { Liveness } from './liveness.ts';
+import { CallMedia, otherSide } from './media.ts';
+import type { Side } from './media.ts';
+import { passOn } from './pass-on.ts';
+import type { CallRecord, EndedBy } from './record.ts';
+import { refusalOf } from './refusal.ts';
+import { respond, socketOf } from './transactions.ts';
+import type { Acknowledge, Transactions } from './transactions.ts';
+
+/** A device answered with what is no session description: the fault is behind us, not the caller's. */
+const BAD_DEVICE_ANSWER = 502;
+
+export type CallParts = {
+  readonly context: SwitchContext;
+  readonly transactions: Transactions;
+  readonly request: SipRequest;
+  readonly response: SipResponse;
+  readonly caller: Account;
+  /** Undefined for a callee whose account has just gone. */
+  readonly calleeAccount: Account | undefined;
+  readonly callee: string;
+  /** At least one. */
+  readonly targets: readonly Target[];
+  /** Undefined: the devices make the offer. */
+  readonly offer: string | undefined;
+  /** Marks our INVITEs, so that one that comes back is known. */
+  readonly hopHeaders: SipHeaders;
+  readonly record: (record: CallRecord) => Promise<void>;
+  /** Nothing of this call is left. */
+  readonly over: (call: Call) => void;
+};
+
+/**
+ * starting: the relay prepares the offer. ringing: branches are out. answering: one device has taken the call, the
+ * caller does not know yet. up: both know. over: it ends, or has ended.
+ */
+type State = 'starting' | 'ringing' | 'answering' | 'up' | 'over';
+
+type Ending = {
+  /** Of the caller's INVITE, when it has no final answer yet. */
+  readonly status: number;
+  readonly by: EndedBy;
+  /** Text for the record. */
+  readonly text: string;
+  /** Reason header for BYE and CANCEL. */
+  readonly headers: SipHeaders;
+  /** The answer to the caller; absent when the engine has answered. */
+  readonly answer?: Refusal & { readonly body?: string };
+};
+
+export class Call {
+  readonly caller: string;
+  readonly callee: string;
+  readonly #parts: CallParts;
+  readonly #media: CallMedia;
+  readonly #exchange: Exchange;
+  readonly #liveness: Liveness;
+  readonly #forks: Fork[] = [];
+  readonly #failures: Failure[] = [];
+  readonly #legs: Record<Side, Leg | undefined> = { caller: undefined, callee: undefined };
+  readonly #legEvents: LegEvents;
+  /** Requests of the callee's device that came before the caller knew of the answer. */
+  #held: (() => void)[] = [];
+  #state: State = 'starting';
+  #earlyFork: Fork | undefined;
+  #earlySdp: string | undefined;
+  #lastProvisional = 0;
+  #stopRinging: () => void = ignore;
+  /** Resolves with what there is to wait for once the engine has said whether our 200 went out. */
+  #acceptance: Promise<void> | undefined;
+  #giveUpAcceptance: () => void = ignore;
+  #ending: Ending | undefined;
+  readonly #startedAtMs: number;
+  #answeredAtMs: number | undefined;
+
+  constructor(parts: CallParts) {
+    const { context, caller, callee } = parts;
+    this.#parts = parts;
+    this.caller = caller.nickname;
+    this.callee = callee;
+    this.#startedAtMs = context.clock.wallMs();
+    this.#media = new CallMedia(context.relay, randomUUID());
+    this.#legEvents = {
+      ended: (leg, request) => {
+        this.#hungUp(leg, request);
+      },
+      acknowledged: (leg, request) => {
+        this.#exchange.acknowledged(leg, request);
+      },
+      requested: (leg, request, response) => {
+        this.#requested(leg, request, response);
+      },
+    };
+    this.#exchange = new Exchange({
+      media: this.#media,
+      domain: context.domain.name,
+      log: context.log,
+      random: Math.random,
+      legOf: (side) => this.#legs[side],
+      vanished: (leg) => {
+        this.#vanished(leg);
+      },
+      broken: (cause, text) => {
+        this.#end({ status: 200, by: 'switch', text, headers: reason(cause, text) });
+      },
+    });
+    this.#liveness = new Liveness(context.clock, context.config.calls.dialogCheckSeconds, (leg) => {
+      this.#vanished(leg);
+    });
+  }
+
+  /** The control connection that the call came by. */
+  get socket(): unknown {
+    return socketOf(this.#parts.request);
+  }
+
+  /** Rings every device. */
+  start(): void {
+    this.#attempt(async () => {
+      const { offer } = this.#parts;
+      const relayed = offer === undefined ? undefined : await this.#media.offer('caller', offer);
+      if (this.#state === 'starting') this.#ring(relayed);
+    });
+  }
+
+  /** The caller's CANCEL: the engine has answered it and the INVITE. */
+  cancelled(cancel: HeaderSource | undefined): void {
+    if (this.#state === 'up') return;
+    const written = cancel === undefined ? undefined : headerOf(cancel, 'Reason');
+    this.#end({
+      status: 487,
+      by: 'caller',
+      text: written === undefined ? 'cancelled' : reasonText(written),
+      headers: written === undefined ? {} : { Reason: written },
+    });
+  }
+
+  /** Ends the call from here, with BYE or CANCEL to everybody. */
+  shutDown(cause: number, text: string): void {
+    const headers = reason(cause, text);
+    const answer = { status: 503, headers: { ...headers, 'Retry-After': '30' } };
+    this.#end({ status: 503, by: 'switch', text, headers, answer });
+  }
+
+  /** The engine is gone, and every dialog with it: nobody can be told. */
+  abandon(): void {
+    this.#giveUpAcceptance();
+    for (const fork of this.#forks) fork.abandon();
+    for (const leg of Object.values(this.#legs)) leg?.abandon();
+    this.#end({ status: 503, by: 'switch', text: 'the SIP engine was lost', headers: {} });
+  }
+
+  // Ringing
+
+  #ring(offer: string | undefined): void {
+    const { context, request, caller, targets, transactions, hopHeaders } = this.#parts;
+    this.#state = 'ringing';
+    this.#stopRinging = context.clock.after(this.#ringLimitMs(), () => {
+      const headers = reason(408, 'No answer');
+      const answer = { status: 480, headers };
+      this.#end({ status: 480, by: 'switch', text: 'no answer', headers, answer });
+    });
+    const events = {
+      provisional: this.#provisional.bind(this),
+      answered: this.#answered.bind(this),
+      failed: this.#forkFailed.bind(this),
+    };
+    const { clock, domain } = context;
+    const people = { sender: caller, recipient: this.callee };
+    const headers = { ...inviteHeaders(request, people, domain), ...hopHeaders, ...sdpType(offer) };
+    const invites = targets.map((target) => {
+      const fork = new Fork({ transactions, clock, events, legEvents: this.#legEvents });
+      this.#forks.push(fork);
+      return { fork, target };
+    });
+    for (const { fork, target } of invites) {
+      fork.start({ ...target, headers, body: offer, socket: this.socket });
+    }
+  }
+
+  /** Ours, or the caller's Expires when that is shorter (RFC 3261 section 13.2.1). */
+  #ringLimitMs(): number {
+    const { context, request } = this.#parts;
+    const expires = Number(headerOf(request, 'Expires') ?? NaN);
+    const limit = context.config.calls.ringTimeoutSeconds;
+    return 1000 * (Number.isInteger(expires) && expires > 0 ? Math.min(expires, limit) : limit);
+  }
+
+  /** What the caller sees of the callee. */
+  #calleeHeaders(sdp: string | undefined): SipHeaders {
+    const { context, callee, calleeAccount } = this.#parts;
+    return { ...calleeHeaders(callee, calleeAccount, context.domain), ...sdpType(sdp) };
+  }
+
+  #provisional(fork: Fork, response: SipResponse): void {
+    // 199 tells of the end of one early dialog (RFC 6228); the caller sees one only.
+    if (this.#state !== 'ringing' || response.status === 199) return;
+    const sdp = response.body ?? '';
+    const isEarlyMedia = sdp !== '' && this.#parts.offer !== undefined;
+    if (!isEarlyMedia) {
+      // Later ones must not take the early media away from the caller, nor tell the same again.
+      if (this.#earlyFork === undefined && response.status !== this.#lastProvisional) {
+        this.#ringBack(response);
+      }
+    } else if (this.#earlyFork === undefined) {
+      this.#earlyFork = fork;
+      this.#earlySdp = sdp;
+      void this.#passEarlyMedia(response, sdp);
+    }
+  }
+
+  async #passEarlyMedia(response: SipResponse, sdp: string): Promise<void> {
+    try {
+      const answer = await this.#media.answer('callee', sdp);
+      if (this.#state === 'ringing') this.#ringBack(response, answer);
+    } catch (error) {
+      this.#parts.context.log.warn('call.early-media.failed', () => ({ error: String(error) }));
+      if (this.#state === 'ringing') this.#ringBack(response);
+    }
+  }
+
+  #ringBack(theirs: SipResponse, sdp?: string): void {
+    const { response } = this.#parts;
+    const { status, reason: phrase } = theirs;
+    this.#lastProvisional = status;
+    const headers = this.#calleeHeaders(sdp);
+    respond(response, { status, reason: phrase, headers, body: sdp }, (error, sent) => {
+      if (sent === undefined) this.#unsent(error);
+      else if (this.#state !== 'over') this.#knowCaller(sent);
+    });
+  }
+
+  /** The engine knows no INVITE that this could answer: it was cancelled, and the CANCEL did not come through. */
+  #unsent(error: unknown): void {
+    this.#parts.context.log.debug('call.answer.unsent', () => ({ error: String(error) }));
+    if (this.#state !== 'over') this.cancelled(undefined);
+  }
+
+  /** From our first answer on, the caller can send requests in the dialog. */
+  #knowCaller(sent: SipMessage): void {
+    const { request, response, transactions } = this.#parts;
+    const dialogId = response.stackDialogId;
+    if (this.#legs.caller !== undefined || dialogId === undefined || dialogId === '') return;
+    this.#legs.caller = new Leg({
+      side: 'caller',
+      dialogId,
+      contact: sent.get('Contact'),
+      socket: socketOf(request),
+      transactions,
+      events: this.#legEvents,
+    });
+  }
+
+  #forkFailed(_fork: Fork, failure: Failure): void {
+    if (this.#state !== 'ringing') return;
+    this.#failures.push(failure);
+    const isDecided = failure.status >= 600;
+    if (!isDecided && this.#forks.some((fork) => !fork.isOver)) return;
+    const verdict = verdictOf(this.#failures, this.#parts.context.domain.name);
+    const { status, reason: phrase = 'Call ended elsewhere' } = verdict.answer;
+    this.#end({ ...verdict, status, headers: reason(status, phrase) });
+  }
+
+  // Answering
+
+  async #answered(
+    fork: Fork,
+    answer: { response: SipResponse; leg: Leg; acknowledge: Acknowledge },
+  ): Promise<void> {
+    const { leg, acknowledge } = answer;
+    if (this.#state !== 'ringing') {
+      acknowledge({});
+      await leg.bye(reason(200, 'Call completed elsewhere'));
+      return;
+    }
+    this.#state = 'answering';
+    this.#stopRinging();
+    this.#legs.callee = leg;
+    for (const other of this.#forks) {
+      if (other !== fork) other.cancel(reason(200, 'Call completed elsewhere'));
+    }
+    const sdp = answer.response.body ?? '';
+    const early = fork === this.#earlyFork ? this.#earlySdp : undefined;
+    this.#attempt(async () => {
+      if (this.#parts.offer === undefined) await this.#offerToCaller(sdp, acknowledge);
+      else {
+        acknowledge({});
+        await this.#answerToCaller(sdp === '' ? (early ?? '') : sdp);
+      }
+    }, BAD_DEVICE_ANSWER);
+  }
+
+  async #answerToCaller(theirs: string): Promise<void> {
+    const sdp = await this.#media.answer('callee', theirs);
+    if (this.#state === 'answering') this.#accept(sdp);
+  }
+
+  /** The caller left the offer to the callee's device; his answer comes in the ACK (RFC 3261 section 13.2.1). */
+  async #offerToCaller(theirs: string, acknowledge: Acknowledge): Promise<void> {
+    this.#exchange.awaitAnswer('caller', acknowledge);
+    const sdp = await this.#media.offer('callee', theirs);
+    if (this.#state === 'answering') this.#accept(sdp);
+  }
+
+  /** 200 to the caller. The call may end before the engine has said whether it went out: then BYE must follow. */
+  #accept(sdp: string): void {
+    const { response } = this.#parts;
+    const headers = this.#calleeHeaders(sdp);
+    this.#acceptance = new Promise((resolve) => {
+      this.#giveUpAcceptance = resolve;
+      respond(response, { status: 200, headers, body: sdp }, (error, sent) => {
+        if (sent === undefined) {
+          this.#legs.caller?.abandon();
+          this.#unsent(error);
+        } else {
+          this.#knowCaller(sent);
+          if (this.#state === 'answering') this.#goUp();
+        }
+        resolve(
+          this.#ending === undefined ? undefined : this.#legs.caller?.bye(this.#ending.headers),
+        );
+      });
+    });
+  }
+
+  #goUp(): void {
+    this.#state = 'up';
+    this.#answeredAtMs = this.#parts.context.clock.wallMs();
+    this.#liveness.watch([this.#legs.caller, this.#legs.callee]);
+    this.#replayHeld();
+  }
+
+  #replayHeld(): void {
+    const held = this.#held;
+    this.#held = [];
+    for (const replay of held) replay();
+  }
+
+  // Up
+
+  #requested(leg: Leg, request: SipRequest, response: SipResponse): void {
+    if (this.#state === 'answering' && leg.side === 'callee') {
+      this.#held.push(() => {
+        this.#requested(leg, request, response);
+      });
+      return;
+    }
+    if (this.#state === 'over') {
+      respond(response, { status: 481 });
+      return;
+    }
+    if (this.#state !== 'up') {
+      // RFC 3311 section 5.2: the caller's offer is not answered yet.
+      respond(response, { status: 500, headers: { 'Retry-After': '2' } });
+      return;
+    }
+    const { method } = request;
+    if (method === 'INVITE' || method === 'UPDATE') {
+      this.#exchange.handle(leg, request, response);
+      return;
+    }
+    const options = {
+      domain: this.#parts.context.domain,
+      sender: leg.side === 'caller' ? this.caller : this.callee,
+      vanished: this.#vanished.bind(this),
+    };
+    const legs = { from: leg, to: this.#legs[otherSide(leg.side)] };
+    void passOn(request, response, legs, options);
+  }
+
+  // Ending
+
+  #hungUp(leg: Leg, bye: SipRequest): void {
+    const written = headerOf(bye, 'Reason');
+    const isByEngine = bye.source === 'application';
+    // A BYE before the answer ends the INVITE too (RFC 3261 section 15.1.2).
+    const status = leg.side === 'caller' ? 487 : 480;
+    this.#end({
+      status,
+      by: isByEngine ? 'switch' : leg.side,
+      text: reasonText(written),
+      headers: written === undefined ? {} : { Reason: written },
+      answer: { status },
+    });
+  }
+
+  #vanished(leg: Leg): void {
+    const text = `The ${leg.side} cannot be reached any more`;
+    this.#end({ status: 480, by: 'switch', text, headers: reason(408, text) });
+  }
+
+  /** Does what may fail; then the call ends with the failure as its answer. */
+  #attempt(step: () => Promise<void>, statusOfGarbage = 400): void {
+    void step().catch((error: unknown) => {
+      const { domain, log } = this.#parts.context;
+      const refusal = refusalOf(error, domain.name);
+      const event = 'call.failed';
+      const fields = (): Record<string, unknown> => ({ error: String(error) });
+      if (refusal === undefined) log.error(event, fields);
+      else log.warn(event, fields);
+      const found = refusal ?? { status: 500 };
+      const answer = found.status === 400 ? { ...found, status: statusOfGarbage } : found;
+      const text = error instanceof Error ? error.message : 'failed';
+      const headers = reason(answer.status, text);
+      this.#end({ status: answer.status, by: 'switch', text, headers, answer });
+    });
+  }
+
+  /** The one way out: answers the caller, stops the branches, hangs up, frees the ports, writes the record. */
+  #end(ending: Ending): void {
+    if (this.#state === 'over') return;
+    const wasUp = this.#state === 'up';
+    this.#state = 'over';
+    this.#ending = ending;
+    this.#stopRinging();
+    this.#liveness.stop();
+    if (this.#acceptance === undefined) {
+      if (ending.answer !== undefined) respond(this.#parts.response, ending.answer);
+      this.#legs.caller?.abandon();
+    }
+    for (const fork of this.#forks) fork.cancel(ending.headers);
+    this.#exchange.close();
+    this.#replayHeld();
+    const goodbyes = [this.#acceptance, this.#legs.callee?.bye(ending.headers)];
+    if (wasUp) goodbyes.push(this.#legs.caller?.bye(ending.headers));
+    void this.#finish(ending, wasUp, goodbyes);
+  }
+
+  async #finish(
+    ending: Ending,
+    wasUp: boolean,
+    goodbyes: readonly (Promise<void> | undefined)[],
+  ): Promise<void> {
+    const { context, request, record, over } = this.#parts;
+    const endedAtMs = context.clock.wallMs();
+    try {
+      const statistics = await this.#media.release().catch(() => undefined);
+      await record({
+        callId: request.get('Call-ID') ?? '',
+        caller: this.caller,
+        callee: this.callee,
+        startedAtMs: this.#startedAtMs,
+        answeredAtMs: this.#answeredAtMs,
+        endedAtMs,
+        sipStatus: wasUp ? 200 : ending.status,
+        endedBy: ending.by,
+        reason: ending.text,
+        statistics,
+      });
+    } catch (error) {
+      context.log.error('call.record.failed', () => ({ error: String(error) }));
+    }
+    await Promise.all([...goodbyes, ...this.#forks.map((fork) => fork.settled)]);
+    over(this);
+  }
+}
+
+function ignore(): void {
+  // There is nothing to stop.
+}

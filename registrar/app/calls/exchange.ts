@@ -1,0 +1,207 @@
+/** Offers and answers inside a call that is up: re-INVITE and UPDATE pass from one side to the other, one at a time. */
+import type { Log } from '../../../core/log.ts';
+import type { SipRequest, SipResponse } from '../srf.ts';
+import { headerOf, responseHeaders } from './headers.ts';
+import { ALLOW, sdpType } from './leg.ts';
+import type { Leg, LegAnswer } from './leg.ts';
+import { otherSide } from './media.ts';
+import type { CallMedia, Side } from './media.ts';
+import { refusalOf } from './refusal.ts';
+import { respond } from './transactions.ts';
+import type { Acknowledge } from './transactions.ts';
+
+export type ExchangeOptions = {
+  readonly media: CallMedia;
+  readonly domain: string;
+  readonly log: Log;
+  /** 0 to 1, for the spread of Retry-After. */
+  readonly random: () => number;
+  readonly legOf: (side: Side) => Leg | undefined;
+  /** The other end of this leg is no more. */
+  readonly vanished: (leg: Leg) => void;
+  /** No agreement was reached on a session that is already up: the call cannot go on. */
+  readonly broken: (cause: number, text: string) => void;
+};
+
+/** A 2xx with an offer has gone to `answerer`; the answer comes in the ACK and belongs to who made the offer. */
+type AwaitedAnswer = { readonly answerer: Side; readonly acknowledge: Acknowledge };
+
+export class Exchange {
+  readonly #options: ExchangeOptions;
+  /** Who began the exchange that goes on now. */
+  #offerer: Side | undefined;
+  #awaited: AwaitedAnswer | undefined;
+
+  constructor(options: ExchangeOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * A re-INVITE or UPDATE from `leg`. While another exchange goes on it is refused: 491 when the other side is asking,
+   * 500 with Retry-After when the same side is (RFC 3261 section 14.2, RFC 3311 section 5.2).
+   */
+  handle(leg: Leg, request: SipRequest, response: SipResponse): void {
+    const hasOffer = request.body !== undefined && request.body !== '';
+    if (request.method === 'UPDATE' && !hasOffer) {
+      respond(response, { status: 200, headers: contactOf(leg) });
+      return;
+    }
+    const type = headerOf(request, 'Content-Type') ?? 'application/sdp';
+    if (hasOffer && !isSdp(type)) {
+      respond(response, { status: 415, headers: { Accept: 'application/sdp' } });
+      return;
+    }
+    if (this.#offerer !== undefined) {
+      const seconds = Math.floor(this.#options.random() * 10);
+      const isSameSide = this.#offerer === leg.side;
+      respond(response, {
+        status: isSameSide ? 500 : 491,
+        headers: isSameSide ? { 'Retry-After': String(seconds) } : {},
+      });
+      return;
+    }
+    this.#offerer = leg.side;
+    void this.#passOn(leg, request, response).finally(() => {
+      if (this.#awaited === undefined) this.#offerer = undefined;
+    });
+  }
+
+  /** A 2xx with the other side's offer goes to `answerer`; whoever sends it calls this first. */
+  awaitAnswer(answerer: Side, acknowledge: Acknowledge): void {
+    this.#offerer = otherSide(answerer);
+    this.#awaited = { answerer, acknowledge };
+  }
+
+  /** An ACK from `leg`; it matters only when an answer is expected in it. */
+  acknowledged(leg: Leg, request: SipRequest): void {
+    const awaited = this.#awaited;
+    if (awaited?.answerer !== leg.side) return;
+    this.#awaited = undefined;
+    void this.#answerLate(leg.side, request.body ?? '', awaited.acknowledge).finally(() => {
+      this.#offerer = undefined;
+    });
+  }
+
+  /** The call is over: a 2xx that still waits for its ACK gets it, so that it is not sent for ever. */
+  close(): void {
+    this.#awaited?.acknowledge({});
+    this.#awaited = undefined;
+  }
+
+  async #passOn(leg: Leg, request: SipRequest, response: SipResponse): Promise<void> {
+    const { media, vanished, legOf } = this.#options;
+    const peer = legOf(otherSide(leg.side));
+    if (peer === undefined || peer.isOver) {
+      respond(response, { status: 481 });
+      return;
+    }
+    const isInvite = request.method === 'INVITE';
+    if (isInvite) {
+      request.once('cancel', () => {
+        peer.cancelInvite();
+      });
+    }
+    try {
+      const hasOffer = request.body !== undefined && request.body !== '';
+      const offer = hasOffer ? await media.offer(leg.side, request.body) : undefined;
+      const answer = await peer.invite(offer);
+      if (answer.status >= 300) {
+        if (hasOffer) await media.restore();
+        this.#passRefusal(response, answer);
+        if (answer.isDialogGone) vanished(peer);
+      } else if (hasOffer) await this.#completeAnswered(leg, peer, { response, answer });
+      else await this.#completeOffered(leg, peer, { response, answer });
+    } catch (error) {
+      this.#refuse(response, error);
+      await media.restore().catch((cause: unknown) => {
+        this.#logFailure('call.restore.failed', cause);
+      });
+    }
+  }
+
+  /** The peer has answered our offer in its 2xx. */
+  async #completeAnswered(
+    leg: Leg,
+    peer: Leg,
+    { response, answer }: { response: SipResponse; answer: LegAnswer },
+  ): Promise<void> {
+    answer.acknowledge({});
+    const sdp = await this.#options.media.answer(peer.side, answer.response?.body ?? '');
+    const isSent = await this.#accept(leg, response, sdp);
+    if (!isSent) await this.#takeBack(leg, peer);
+  }
+
+  /** The peer has made an offer in its 2xx; the answer will come in the ACK. */
+  async #completeOffered(
+    leg: Leg,
+    peer: Leg,
+    { response, answer }: { response: SipResponse; answer: LegAnswer },
+  ): Promise<void> {
+    try {
+      const sdp = await this.#options.media.offer(peer.side, answer.response?.body ?? '');
+      this.#awaited = { answerer: leg.side, acknowledge: answer.acknowledge };
+      if (await this.#accept(leg, response, sdp)) return;
+    } catch (error) {
+      answer.acknowledge({});
+      throw error;
+    }
+    this.close();
+    await this.#takeBack(leg, peer);
+  }
+
+  /** @returns whether the 200 has left; false when the phone has cancelled meanwhile */
+  #accept(leg: Leg, response: SipResponse, sdp: string): Promise<boolean> {
+    return new Promise((resolve) => {
+      const headers = { ...contactOf(leg), ...sdpType(sdp), Allow: ALLOW };
+      respond(response, { status: 200, headers, body: sdp }, (error) => {
+        resolve(error === null || error === undefined);
+      });
+    });
+  }
+
+  /** `leg` gave its offer up when `peer` had accepted it already: tells the peer what held before. */
+  async #takeBack(leg: Leg, peer: Leg): Promise<void> {
+    const { media } = this.#options;
+    const before = media.agreedSdp(leg.side);
+    if (before === undefined || peer.isOver || leg.isOver) return;
+    const answer = await peer.invite(await media.offer(leg.side, before));
+    if (answer.status >= 300) return;
+    answer.acknowledge({});
+    await media.answer(peer.side, answer.response?.body ?? '');
+  }
+
+  async #answerLate(side: Side, sdp: string, acknowledge: Acknowledge): Promise<void> {
+    try {
+      acknowledge({ body: await this.#options.media.answer(side, sdp) });
+    } catch (error) {
+      acknowledge({});
+      this.#logFailure('call.answer.failed', error);
+      this.#options.broken(488, 'no answer to the offer');
+    }
+  }
+
+  #passRefusal(response: SipResponse, { status, reason, response: theirs }: LegAnswer): void {
+    const headers = theirs === undefined ? {} : responseHeaders(theirs, this.#options.domain);
+    // The asking phone must not take its own dialog for dead; it gets BYE if the call ends.
+    const passed = status === 481 || status === 408 ? 480 : status;
+    respond(response, { status: passed, reason: passed === status ? reason : '', headers });
+  }
+
+  #refuse(response: SipResponse, error: unknown): void {
+    const refusal = refusalOf(error, this.#options.domain);
+    this.#logFailure('call.exchange.failed', error);
+    respond(response, refusal ?? { status: 500 });
+  }
+
+  #logFailure(event: string, error: unknown): void {
+    this.#options.log.warn(event, () => ({ error: String(error) }));
+  }
+}
+
+export function isSdp(contentType: string): boolean {
+  return /^\s*application\/sdp\s*(;|$)/i.test(contentType);
+}
+
+function contactOf(leg: Leg): Record<string, string> {
+  return leg.contact === undefined ? {} : { Contact: leg.contact };
+}
