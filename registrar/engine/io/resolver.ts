@@ -13,9 +13,7 @@ export type DnsQuestions = {
       readonly replacement: string;
     }[]
   >;
-  srv(
-    name: string,
-  ): Promise<
+  srv(name: string): Promise<
     readonly {
       readonly name: string;
       readonly port: number;
