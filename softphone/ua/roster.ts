@@ -1,9 +1,9 @@
 /** Who is in a room: the conference event package (RFC 4575), full documents first and partial ones merged into them. */
 
 import { ParseError } from '../../core/errors.ts';
-import { SipUri, parseUri, unescape } from '../../core/sip/uri.ts';
 import { parseXml } from '../../core/xml.ts';
 import type { XmlElement } from '../../core/xml.ts';
+import { readableUser } from './address.ts';
 
 /** One person in a room; several devices of one person are one entry. */
 export type Participant = {
@@ -114,7 +114,7 @@ function participantFrom(
   entity: string,
   known: Participant | undefined,
 ): Participant {
-  const nickname = nameFromUri(entity);
+  const nickname = readableUser(entity);
   const draft: Draft = {
     name: known?.name ?? nickname,
     status: known?.status ?? 'connected',
@@ -140,17 +140,6 @@ function readEndpoint(endpoint: XmlElement, draft: Draft): void {
       draft.isMuted = direction === 'recvonly';
     }
   }
-}
-
-/** `bob` of `sip:bob@example.com`, `#turbo` of `sip:%23turbo@example.com`; the whole text if it is no such URI. */
-export function nameFromUri(text: string): string {
-  try {
-    const uri = parseUri(text);
-    if (uri instanceof SipUri) return uri.user === undefined ? uri.host : unescape(uri.user);
-  } catch (error) {
-    if (!(error instanceof ParseError)) throw error;
-  }
-  return text;
 }
 
 function differenceBetween(
