@@ -14,14 +14,16 @@ const sip = z.strictObject({
   port: port.default(5060),
   /** What to write into Via and Contact instead of our own address, behind a NAT. */
   externalAddress: address.optional(),
-  /** The domain that is served, also the digest realm; absent: as on the first start, else this host's name. */
+  /** The domain that is served, also the digest realm; absent: as on the first start, which took this host's name. */
   domain: name.optional(),
-  /** Bodies larger than this are answered with 413. */
+  /** Other names and addresses under which phones know the switch, besides this machine's own. */
+  domainAliases: z.array(name).default([]),
+  /** A larger message is refused. */
   maxMessageBytes: z.int().min(1300).max(90_000).default(65_000),
 });
 
 const digest = z.strictObject({
-  /** Offered in this order; see docs/rfc.md for which phones need which. */
+  /** Offered in this order. Leave out MD5 when every phone can do better; those that cannot then stay outside. */
   algorithms: z
     .array(z.enum(['SHA-256', 'MD5']))
     .min(1)
@@ -30,9 +32,11 @@ const digest = z.strictObject({
 });
 
 const registration = z.strictObject({
+  /** A device that asks for less is told so (423). */
   minExpiresSeconds: seconds(1, 86_400).default(60),
   defaultExpiresSeconds: seconds(1, 86_400).default(3600),
   maxExpiresSeconds: seconds(1, 604_800).default(7200),
+  /** Devices of one account; the one that was heard of least recently gives way. */
   maxBindingsPerAccount: z.int().min(1).max(100).default(10),
 });
 
@@ -72,8 +76,10 @@ const engine = z.strictObject({
   mode: z.enum(['embedded', 'drachtio']).default('embedded'),
   host: name.default('127.0.0.1'),
   port: port.default(9022),
-  /** From the environment (PARLEY_ENGINE_SECRET) or from this file; not in the configuration itself. */
+  /** The file that holds the secret of the external server; PARLEY_ENGINE_SECRET goes before it. */
   secretFile: z.string().min(1).optional(),
+  /** Only from the environment or `secretFile`; refused in the configuration file. */
+  secret: z.string().min(1).optional(),
 });
 
 const relay = z.strictObject({
@@ -106,6 +112,7 @@ const log = z.strictObject({
   showPrivate: z.boolean().default(false),
 });
 
+/** Every key; unknown ones are faults. Rules between keys are in `checkRelations`. */
 export const configSchema = z.strictObject({
   /** Where everything that must survive is kept; made when it is missing, mode 0700. */
   dataFolder: z.string().min(1).default('./data'),
@@ -124,6 +131,36 @@ export const configSchema = z.strictObject({
   log: log.prefault({}),
 });
 
+type Checked = z.output<typeof configSchema>;
+/** One thing that is wrong; `path` as in the file, for example `rtp.portMin`. */
+export type ConfigFault = { readonly path: string; readonly message: string };
+
+/** What no key can say about itself alone. */
+export function checkRelations(config: Checked): readonly ConfigFault[] {
+  const { registration, rtp, rooms, engine } = config;
+  const faults: ConfigFault[] = [];
+  const expect = (isRight: boolean, path: string, message: string): void => {
+    if (!isRight) faults.push({ path, message });
+  };
+  const { minExpiresSeconds, defaultExpiresSeconds, maxExpiresSeconds } = registration;
+  expect(
+    minExpiresSeconds <= defaultExpiresSeconds && defaultExpiresSeconds <= maxExpiresSeconds,
+    'registration.defaultExpiresSeconds',
+    'must lie between minExpiresSeconds and maxExpiresSeconds',
+  );
+  expect(rtp.portMin + 1 < rtp.portMax, 'rtp.portMax', 'must be above portMin, by 2 at least');
+  const names = rooms.list.flatMap(({ name, number }) =>
+    number === undefined ? [name.toLowerCase()] : [name.toLowerCase(), number],
+  );
+  expect(names.length === new Set(names).size, 'rooms.list', 'two rooms share a name or a number');
+  expect(
+    engine.mode === 'embedded' || engine.secret !== undefined,
+    'engine.secretFile',
+    'an external engine needs a secret: set secretFile or PARLEY_ENGINE_SECRET',
+  );
+  return faults;
+}
+
 type DeepReadonly<T> = T extends readonly (infer Item)[]
   ? readonly DeepReadonly<Item>[]
   : T extends object
@@ -131,4 +168,4 @@ type DeepReadonly<T> = T extends readonly (infer Item)[]
     : T;
 
 /** The checked configuration; frozen to its leaves. */
-export type Config = DeepReadonly<z.output<typeof configSchema>>;
+export type Config = DeepReadonly<Checked>;

@@ -1,0 +1,175 @@
+/** Reads the configuration: defaults, then the file, then the environment, then flags; all faults are told together. */
+import { readFileSync } from 'node:fs';
+import { parse as parseToml, TomlError } from 'smol-toml';
+import { ConfigError } from '../core/errors.ts';
+import { CONFIG_KEYS, valueOf } from './keys.ts';
+import { checkRelations, configSchema, type Config, type ConfigFault } from './schema.ts';
+
+export type ConfigSources = {
+  /** Path of a TOML file. */
+  readonly file?: string | undefined;
+  /** `PORT` and `PARLEY_*` count. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Path of a key, for example `sip.port`, to its text. */
+  readonly flags?: Readonly<Record<string, string>>;
+};
+
+/** Variables that are no keys: where the file is, and what the softphone reads. */
+const OTHER_VARIABLES = /^PARLEY_(?:CONFIG$|PHONE_)/;
+
+/** A tree of settings, and for each leaf that was set from text where that text stood. */
+type Draft = { readonly tree: Record<string, unknown>; readonly origins: Map<string, string> };
+
+/**
+ * @returns the checked configuration, frozen
+ * @throws ConfigError `config.unreadable`, `config.invalid` with every fault, one a line
+ */
+export function loadConfig({ file, environment, flags = {} }: ConfigSources): Config {
+  const path = file ?? environment['PARLEY_CONFIG'];
+  const draft: Draft = { tree: path === undefined ? {} : readToml(path), origins: new Map() };
+  const faults: ConfigFault[] = [];
+  if (path !== undefined) faults.push(...secretsInFile(draft.tree, path));
+  applyEnvironment(draft, environment, faults);
+  applyFlags(draft, flags, faults);
+  const secretFault = readSecret(draft);
+  if (secretFault !== undefined) faults.push(secretFault);
+
+  const result = configSchema.safeParse(draft.tree);
+  if (!result.success) faults.push(...result.error.issues.flatMap(faultsOf));
+  else faults.push(...checkRelations(result.data));
+  if (!result.success || faults.length > 0) throw invalid(faults, draft.origins, path);
+  return deepFreeze(result.data);
+}
+
+function readToml(path: string): Record<string, unknown> {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new ConfigError('config.unreadable', `cannot read the configuration: ${reason}`, {
+      cause,
+    });
+  }
+  try {
+    return parseToml(text);
+  } catch (cause) {
+    if (!(cause instanceof TomlError)) throw cause;
+    const reason = cause.message.split('\n')[0] ?? 'not TOML';
+    throw new ConfigError('config.unreadable', `${path} line ${cause.line}: ${reason}`, { cause });
+  }
+}
+
+function secretsInFile(tree: Record<string, unknown>, path: string): readonly ConfigFault[] {
+  const engine = tree['engine'];
+  if (!isTree(engine) || engine['secret'] === undefined) return [];
+  delete engine['secret'];
+  const message = `does not belong into ${path}; use engine.secretFile or PARLEY_ENGINE_SECRET`;
+  return [{ path: 'engine.secret', message }];
+}
+
+function applyEnvironment(
+  draft: Draft,
+  environment: ConfigSources['environment'],
+  faults: ConfigFault[],
+): void {
+  const port = environment['PORT'];
+  if (port !== undefined && port !== '') set(draft, 'sip.port', valueOf('number', port), 'PORT');
+  for (const [variable, text] of Object.entries(environment)) {
+    if (text === undefined || !variable.startsWith('PARLEY_') || OTHER_VARIABLES.test(variable)) {
+      continue;
+    }
+    const key = CONFIG_KEYS.find((known) => known.variable === variable);
+    if (key === undefined) faults.push({ path: variable, message: 'no such setting' });
+    else set(draft, key.path, valueOf(key.kind, text), variable);
+  }
+}
+
+function applyFlags(
+  draft: Draft,
+  flags: Readonly<Record<string, string>>,
+  faults: ConfigFault[],
+): void {
+  for (const [path, text] of Object.entries(flags)) {
+    const key = CONFIG_KEYS.find((known) => known.path === path);
+    if (key === undefined) faults.push({ path, message: 'no such setting' });
+    else set(draft, path, valueOf(key.kind, text), 'command line');
+  }
+}
+
+/** The content of `engine.secretFile`, unless the environment gave the secret itself. */
+function readSecret({ tree }: Draft): ConfigFault | undefined {
+  const engine = tree['engine'];
+  if (!isTree(engine) || engine['secret'] !== undefined) return undefined;
+  const file = engine['secretFile'];
+  if (typeof file !== 'string') return undefined;
+  try {
+    engine['secret'] = readFileSync(file, 'utf8').trim();
+    return undefined;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return { path: 'engine.secretFile', message: reason };
+  }
+}
+
+function set({ tree, origins }: Draft, path: string, value: unknown, origin: string): void {
+  origins.set(path, origin);
+  const names = path.split('.');
+  const last = names.pop() ?? path;
+  let branch = tree;
+  for (const name of names) {
+    const next = branch[name];
+    if (isTree(next)) branch = next;
+    else branch = branch[name] = {};
+  }
+  branch[last] = value;
+}
+
+function isTree(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+type Issue = {
+  readonly code: string;
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+  readonly keys?: readonly string[];
+};
+
+function faultsOf(issue: Issue): ConfigFault[] {
+  const path = issue.path.map(String).join('.');
+  if (issue.code === 'unrecognized_keys' && issue.keys !== undefined) {
+    return issue.keys.map((key) => ({
+      path: path === '' ? key : `${path}.${key}`,
+      message: 'no such setting',
+    }));
+  }
+  const message = issue.message.replace(/^Invalid input: /, '');
+  return [{ path, message }];
+}
+
+function invalid(
+  faults: readonly ConfigFault[],
+  origins: ReadonlyMap<string, string>,
+  file: string | undefined,
+): ConfigError {
+  const lines = faults.map(({ path, message }) => {
+    const origin = originOf(path, origins) ?? file;
+    return origin === undefined ? `${path}: ${message}` : `${path} (${origin}): ${message}`;
+  });
+  const intro = lines.length === 1 ? 'bad configuration' : 'bad configuration, in several places';
+  return new ConfigError('config.invalid', `${intro}: ${lines.join('; ')}`);
+}
+
+/** Where a setting, or the list that this is an element of, was set. */
+function originOf(path: string, origins: ReadonlyMap<string, string>): string | undefined {
+  return origins.get(path) ?? origins.get(path.replace(/\.\d+(?:\..*)?$/, ''));
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) {
+    for (const inner of Object.values(value)) deepFreeze(inner);
+    Object.freeze(value);
+  }
+  return value;
+}
