@@ -1,5 +1,6 @@
 /** The audio codecs by name: what SDP says of them, and how to make their encoders and decoders. */
 
+import type { CodecName } from './codec-name.ts';
 import type { AudioDecoder, AudioEncoder } from './coder.ts';
 import { G711Decoder, G711Encoder } from './g711-codec.ts';
 import { FecOpusDecoder, NativeOpusDecoder, OpusEncoder, type OpusSettings } from './opus.ts';
@@ -7,8 +8,7 @@ import { OPUS_CLOCK_HZ, opusDuration } from './opus-packet.ts';
 
 export type { AudioDecoder, AudioEncoder, EncoderAdjustment } from './coder.ts';
 
-export const CODEC_NAMES = ['opus', 'PCMU', 'PCMA'] as const;
-export type CodecName = (typeof CODEC_NAMES)[number];
+export { CODEC_NAMES, type CodecName } from './codec-name.ts';
 
 export type AudioCodec = {
   readonly name: CodecName;

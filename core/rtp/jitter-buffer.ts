@@ -257,10 +257,10 @@ export class JitterBuffer {
     this.#played = -1;
   }
 
-  /** Up to `count` packets from before the one that plays next, oldest first: what a cold decoder is primed with. */
+  /** Up to `count` packets from before the one that `pull` gave last, oldest first: what a cold decoder is primed with. */
   history(count: number): Uint8Array[] {
     const packets: Uint8Array[] = [];
-    for (let sequence = this.#played; packets.length < count && sequence >= 0; sequence--) {
+    for (let sequence = this.#played - 1; packets.length < count && sequence >= 0; sequence--) {
       if (!this.#ring.has(sequence)) break;
       if (this.#ring.duration(sequence) > 0) packets.unshift(this.#ring.payload(sequence));
     }

@@ -1,0 +1,120 @@
+/**
+ * How loud each packet of a stream is, and whether somebody speaks in it, without decoding it.
+ *
+ * G.711 tells its level by a table. SILK and hybrid Opus carry voice activity flags. CELT tells by its size against
+ * the smallest usual one, and needs to be decoded now and then: always, where the bit rate is constant.
+ */
+
+import type { CodecName } from './codec-name.ts';
+import { g711Table } from './g711.ts';
+import { SILENCE_DBOV, toDbov } from './level.ts';
+import { isOpusDtx, opusVoiceActivity } from './opus-packet.ts';
+
+const FULL_SCALE = 32768;
+/** Speech has an RMS of about 3 dB over its mean magnitude. */
+const RMS_OVER_MEAN = 1.4;
+/** The noise floor follows quiet packets at once and rises by 1.5 dB a second. */
+const FLOOR_RISE_DB = 0.03;
+const MAX_FLOOR_DBOV = -45;
+const SPEECH_OVER_FLOOR_DB = 9;
+const MIN_SPEECH_DBOV = -65;
+const MIN_FLOOR_DBOV = -100;
+/** What Opus says only as yes and no, until it is decoded. */
+const SPEAKING_DBOV = -30;
+const QUIET_DBOV = -80;
+const SIZE_RISE = 1.002;
+const SIZE_RATIO = 1.35;
+const SIZE_MARGIN = 4;
+/** So many CELT packets of the same size are a constant bit rate. */
+const CONSTANT_RUN = 25;
+/** A CELT stream is to be decoded once in so many packets. */
+const PROBE_CONSTANT = 5;
+const PROBE_VARIABLE = 25;
+
+export class PacketActivity {
+  readonly #table: Int16Array | undefined;
+  #floorDbov = MAX_FLOOR_DBOV;
+  /** Opus: what decoding showed last, and how many packets ago. */
+  #knownDbov = SPEAKING_DBOV;
+  #isKnownSpeech = false;
+  #sinceKnown = 0;
+  #floorBytes = 0;
+  #lastBytes = 0;
+  #sameSize = 0;
+
+  /** Of the packet last observed; for Opus a guess from what was decoded last. */
+  levelDbov = SILENCE_DBOV;
+  isSpeech = false;
+  /** It is time that somebody decodes a packet and tells `correct`. */
+  isUnknown = false;
+
+  constructor(codec: CodecName) {
+    this.#table = codec === 'opus' ? undefined : g711Table(codec);
+  }
+
+  /** Looks at the packet in `bytes[start, end)`. */
+  observe(bytes: Uint8Array, start: number, end: number): void {
+    if (this.#table === undefined) {
+      this.#observeOpus(bytes, start, end);
+    } else {
+      this.levelDbov = levelOf(this.#table, bytes, start, end);
+      this.isSpeech = this.#isOverFloor(this.levelDbov);
+    }
+  }
+
+  /** The true level of one of the latest packets, from whoever decoded it. G.711 needs none. */
+  correct(levelDbov: number): void {
+    if (this.#table !== undefined) return;
+    this.#knownDbov = levelDbov;
+    this.#isKnownSpeech = this.#isOverFloor(levelDbov);
+    this.#sinceKnown = 0;
+    this.isUnknown = false;
+  }
+
+  #isOverFloor(levelDbov: number): boolean {
+    const risen = Math.min(MAX_FLOOR_DBOV, this.#floorDbov + FLOOR_RISE_DB);
+    this.#floorDbov = Math.max(MIN_FLOOR_DBOV, Math.min(levelDbov, risen));
+    return levelDbov >= Math.max(MIN_SPEECH_DBOV, this.#floorDbov + SPEECH_OVER_FLOOR_DB);
+  }
+
+  #observeOpus(bytes: Uint8Array, start: number, end: number): void {
+    this.#sinceKnown += 1;
+    if (isOpusDtx(start, end)) {
+      this.isSpeech = false;
+      this.isUnknown = false;
+      this.levelDbov = SILENCE_DBOV;
+      return;
+    }
+    const flags = opusVoiceActivity(bytes, start, end);
+    if (flags === undefined) this.#observeCelt(end - start);
+    else this.isSpeech = flags;
+    this.levelDbov = this.isSpeech ? Math.max(QUIET_DBOV, this.#knownDbov) : QUIET_DBOV;
+  }
+
+  #observeCelt(bytes: number): void {
+    const isLarge = this.#isLarge(bytes);
+    this.isSpeech = isLarge || this.#isKnownSpeech;
+    const isConstant = this.#sameSize >= CONSTANT_RUN;
+    this.isUnknown = this.#sinceKnown >= (isConstant ? PROBE_CONSTANT : PROBE_VARIABLE);
+  }
+
+  #isLarge(bytes: number): boolean {
+    this.#sameSize = bytes === this.#lastBytes ? this.#sameSize + 1 : 0;
+    this.#lastBytes = bytes;
+    const floor = this.#floorBytes === 0 ? bytes : this.#floorBytes * SIZE_RISE;
+    this.#floorBytes = Math.min(bytes, floor);
+    return bytes > this.#floorBytes * SIZE_RATIO + SIZE_MARGIN;
+  }
+}
+
+/** From every fourth sample: half a microsecond would be too much for thousands of them. */
+function levelOf(table: Int16Array, bytes: Uint8Array, start: number, end: number): number {
+  let sum = 0;
+  let count = 0;
+  for (let index = start; index < end; index += 4) {
+    const sample = table[bytes[index] ?? 0] ?? 0;
+    sum += sample < 0 ? -sample : sample;
+    count += 1;
+  }
+  return count === 0 ? SILENCE_DBOV : toDbov((RMS_OVER_MEAN * sum) / (count * FULL_SCALE));
+}
