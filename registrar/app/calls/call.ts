@@ -1,4 +1,5 @@
 /** One call between two people: the caller's dialog, a branch for each device of the callee, and the one that wins. */
+/* eslint-disable max-lines -- one state machine, which reads better whole */
 import { randomUUID } from 'node:crypto';
 import type { Account } from '../accounts/accounts.ts';
 import type { SwitchContext } from '../context.ts';
@@ -18,6 +19,7 @@ import { Liveness } from './liveness.ts';
 import { CallMedia, otherSide } from './media.ts';
 import type { Side } from './media.ts';
 import { passOn } from './pass-on.ts';
+import { Provisionals } from './provisionals.ts';
 import type { CallRecord, EndedBy } from './record.ts';
 import { refusalOf } from './refusal.ts';
 import { respond, socketOf } from './transactions.ts';
@@ -25,6 +27,8 @@ import type { Acknowledge, Transactions } from './transactions.ts';
 
 /** A device answered with what is no session description: the fault is behind us, not the caller's. */
 const BAD_DEVICE_ANSWER = 502;
+/** 64 times T1 (RFC 3262 section 3), and a little for the engine to say so first. */
+const PRACK_LIMIT_MS = 35_000;
 
 export type CallParts = {
   readonly context: SwitchContext;
@@ -37,6 +41,8 @@ export type CallParts = {
   readonly callee: string;
   /** At least one. */
   readonly targets: readonly Target[];
+  /** Numeric address of the first of them. */
+  readonly deviceAddress: string | undefined;
   /** Undefined: the devices make the offer. */
   readonly offer: string | undefined;
   /** Marks our INVITEs, so that one that comes back is known. */
@@ -71,6 +77,7 @@ export class Call {
   readonly #media: CallMedia;
   readonly #exchange: Exchange;
   readonly #liveness: Liveness;
+  readonly #provisionals: Provisionals;
   readonly #forks: Fork[] = [];
   readonly #failures: Failure[] = [];
   readonly #legs: Record<Side, Leg | undefined> = { caller: undefined, callee: undefined };
@@ -80,8 +87,7 @@ export class Call {
   #state: State = 'starting';
   #earlyFork: Fork | undefined;
   #earlySdp: string | undefined;
-  #lastProvisional = 0;
-  #stopRinging: () => void = ignore;
+  #stopWaiting: () => void = ignore;
   /** Resolves with what there is to wait for once the engine has said whether our 200 went out. */
   #acceptance: Promise<void> | undefined;
   #giveUpAcceptance: () => void = ignore;
@@ -103,10 +109,21 @@ export class Call {
       acknowledged: (leg, request) => {
         this.#exchange.acknowledged(leg, request);
       },
+      provisionalAcknowledged: () => {
+        this.#provisionals.acknowledged();
+      },
       requested: (leg, request, response) => {
         this.#requested(leg, request, response);
       },
     };
+    this.#provisionals = new Provisionals(parts.request, parts.response, {
+      sent: (response) => {
+        if (this.#state !== 'over') this.#knowCaller(response);
+      },
+      unsent: (error) => {
+        this.#unsent(error);
+      },
+    });
     this.#exchange = new Exchange({
       media: this.#media,
       domain: context.domain.name,
@@ -134,7 +151,7 @@ export class Call {
   start(): void {
     this.#attempt(async () => {
       const { offer } = this.#parts;
-      const relayed = offer === undefined ? undefined : await this.#media.offer('caller', offer);
+      const relayed = offer === undefined ? undefined : await this.#relayOffer(offer);
       if (this.#state === 'starting') this.#ring(relayed);
     });
   }
@@ -168,10 +185,16 @@ export class Call {
 
   // Ringing
 
+  #relayOffer(offer: string): Promise<string> {
+    const { request, deviceAddress: towards } = this.#parts;
+    // One offer for all devices: the relay's address is the one that suits the first.
+    return this.#media.offer('caller', offer, { receivedFrom: request.source_address, towards });
+  }
+
   #ring(offer: string | undefined): void {
     const { context, request, caller, targets, transactions, hopHeaders } = this.#parts;
     this.#state = 'ringing';
-    this.#stopRinging = context.clock.after(this.#ringLimitMs(), () => {
+    this.#stopWaiting = context.clock.after(this.#ringLimitMs(), () => {
       const headers = reason(408, 'No answer');
       const answer = { status: 480, headers };
       this.#end({ status: 480, by: 'switch', text: 'no answer', headers, answer });
@@ -208,42 +231,30 @@ export class Call {
     return { ...calleeHeaders(callee, calleeAccount, context.domain), ...sdpType(sdp) };
   }
 
-  #provisional(fork: Fork, response: SipResponse): void {
-    // 199 tells of the end of one early dialog (RFC 6228); the caller sees one only.
-    if (this.#state !== 'ringing' || response.status === 199) return;
-    const sdp = response.body ?? '';
-    const isEarlyMedia = sdp !== '' && this.#parts.offer !== undefined;
-    if (!isEarlyMedia) {
-      // Later ones must not take the early media away from the caller, nor tell the same again.
-      if (this.#earlyFork === undefined && response.status !== this.#lastProvisional) {
-        this.#ringBack(response);
-      }
-    } else if (this.#earlyFork === undefined) {
+  #provisional(fork: Fork, theirs: SipResponse): void {
+    if (this.#state !== 'ringing') return;
+    const sdp = theirs.body ?? '';
+    if (sdp === '' || this.#parts.offer === undefined) this.#ringBack(theirs);
+    else if (this.#earlyFork === undefined) {
       this.#earlyFork = fork;
       this.#earlySdp = sdp;
-      void this.#passEarlyMedia(response, sdp);
+      void this.#passEarlyMedia(theirs, sdp);
     }
   }
 
-  async #passEarlyMedia(response: SipResponse, sdp: string): Promise<void> {
+  async #passEarlyMedia(theirs: SipResponse, sdp: string): Promise<void> {
     try {
       const answer = await this.#media.answer('callee', sdp);
-      if (this.#state === 'ringing') this.#ringBack(response, answer);
+      if (this.#state === 'ringing') this.#ringBack(theirs, answer);
     } catch (error) {
       this.#parts.context.log.warn('call.early-media.failed', () => ({ error: String(error) }));
-      if (this.#state === 'ringing') this.#ringBack(response);
+      if (this.#state === 'ringing') this.#ringBack(theirs);
     }
   }
 
-  #ringBack(theirs: SipResponse, sdp?: string): void {
-    const { response } = this.#parts;
-    const { status, reason: phrase } = theirs;
-    this.#lastProvisional = status;
-    const headers = this.#calleeHeaders(sdp);
-    respond(response, { status, reason: phrase, headers, body: sdp }, (error, sent) => {
-      if (sent === undefined) this.#unsent(error);
-      else if (this.#state !== 'over') this.#knowCaller(sent);
-    });
+  #ringBack({ status, reason: phrase }: SipResponse, sdp?: string): void {
+    const headers = this.#calleeHeaders(undefined);
+    this.#provisionals.pass({ status, reason: phrase, headers, sdp });
   }
 
   /** The engine knows no INVITE that this could answer: it was cancelled, and the CANCEL did not come through. */
@@ -290,7 +301,7 @@ export class Call {
       return;
     }
     this.#state = 'answering';
-    this.#stopRinging();
+    this.#stopWaiting();
     this.#legs.callee = leg;
     for (const other of this.#forks) {
       if (other !== fork) other.cancel(reason(200, 'Call completed elsewhere'));
@@ -298,7 +309,7 @@ export class Call {
     const sdp = answer.response.body ?? '';
     const early = fork === this.#earlyFork ? this.#earlySdp : undefined;
     this.#attempt(async () => {
-      if (this.#parts.offer === undefined) await this.#offerToCaller(sdp, acknowledge);
+      if (this.#parts.offer === undefined) await this.#offerToCaller(answer.response, acknowledge);
       else {
         acknowledge({});
         await this.#answerToCaller(sdp === '' ? (early ?? '') : sdp);
@@ -308,19 +319,33 @@ export class Call {
 
   async #answerToCaller(theirs: string): Promise<void> {
     const sdp = await this.#media.answer('callee', theirs);
-    if (this.#state === 'answering') this.#accept(sdp);
+    this.#whenAllowed(sdp);
   }
 
   /** The caller left the offer to the callee's device; his answer comes in the ACK (RFC 3261 section 13.2.1). */
-  async #offerToCaller(theirs: string, acknowledge: Acknowledge): Promise<void> {
+  async #offerToCaller(device: SipResponse, acknowledge: Acknowledge): Promise<void> {
     this.#exchange.awaitAnswer('caller', acknowledge);
-    const sdp = await this.#media.offer('callee', theirs);
-    if (this.#state === 'answering') this.#accept(sdp);
+    const receivedFrom = device.source_address;
+    const towards = this.#parts.request.source_address;
+    const sdp = await this.#media.offer('callee', device.body ?? '', { receivedFrom, towards });
+    this.#whenAllowed(sdp);
+  }
+
+  #whenAllowed(sdp: string): void {
+    this.#stopWaiting = this.#parts.context.clock.after(PRACK_LIMIT_MS, () => {
+      const text = 'No PRACK';
+      const headers = reason(504, text);
+      this.#end({ status: 504, by: 'switch', text, headers, answer: { status: 504, headers } });
+    });
+    this.#provisionals.beforeFinal(() => {
+      if (this.#state === 'answering') this.#accept(sdp);
+    });
   }
 
   /** 200 to the caller. The call may end before the engine has said whether it went out: then BYE must follow. */
   #accept(sdp: string): void {
     const { response } = this.#parts;
+    this.#stopWaiting();
     const headers = this.#calleeHeaders(sdp);
     this.#acceptance = new Promise((resolve) => {
       this.#giveUpAcceptance = resolve;
@@ -428,7 +453,7 @@ export class Call {
     const wasUp = this.#state === 'up';
     this.#state = 'over';
     this.#ending = ending;
-    this.#stopRinging();
+    this.#stopWaiting();
     this.#liveness.stop();
     if (this.#acceptance === undefined) {
       if (ending.answer !== undefined) respond(this.#parts.response, ending.answer);

@@ -107,13 +107,15 @@ class Calls implements InstalledPart {
   #begin(attempt: Attempt, caller: Account, cancellation: Cancellation): void {
     const { accounts, location } = this.#context;
     const { callee } = attempt;
+    const bindings = location.bindingsOf(callee);
     const call = new Call({
       ...attempt,
       caller,
       context: this.#context,
       transactions: this.#transactions,
       calleeAccount: accounts.find(callee),
-      targets: location.bindingsOf(callee).map(targetOf),
+      targets: bindings.map(targetOf),
+      deviceAddress: bindings[0]?.sourceAddress,
       hopHeaders: { [HOP_HEADER]: this.#hop(callee) },
       record: this.#record,
       over: (ended) => {

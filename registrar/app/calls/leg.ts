@@ -11,6 +11,8 @@ export type LegEvents = {
   /** The phone hung up, or the engine gave the dialog up; answered already. */
   ended(leg: Leg, request: SipRequest): void;
   acknowledged(leg: Leg, request: SipRequest): void;
+  /** PRACK: a reliable provisional answer of ours has arrived (RFC 3262); answered already. */
+  provisionalAcknowledged?(leg: Leg): void;
   /** Any other request; whoever gets it answers it. */
   requested(leg: Leg, request: SipRequest, response: SipResponse): void;
 };
@@ -82,6 +84,7 @@ export class Leg implements DialogEntry {
         break;
       case 'PRACK':
         respond(response, { status: 200 });
+        events.provisionalAcknowledged?.(this);
         break;
       case 'OPTIONS':
         respond(response, { status: 200, headers: { Allow: ALLOW } });

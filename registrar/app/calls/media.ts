@@ -2,7 +2,7 @@
 import { ParseError, ProtocolError } from '../../../core/errors.ts';
 import { parseSessionDescription } from '../../../core/sdp/parse.ts';
 import { activeAudioIndex } from '../../../core/sdp/session-description.ts';
-import type { CallStatistics, MediaRelay, OfferRequest } from '../../../media-relay/public.ts';
+import type { CallStatistics, MediaRelay } from '../../../media-relay/public.ts';
 
 export type Side = 'caller' | 'callee';
 
@@ -47,6 +47,14 @@ export function profileOf(sdp: string): string | undefined {
   return /^m=audio \S+ (\S+)/m.exec(sdp)?.[1];
 }
 
+/** Numeric addresses, by which the relay chooses its own; only what is known. */
+export type Route = {
+  /** Where the signalling of the side that makes the offer comes from. */
+  readonly receivedFrom?: string | undefined;
+  /** Where the offer goes. */
+  readonly towards?: string | undefined;
+};
+
 export class CallMedia {
   readonly #relay: MediaRelay;
   readonly #callId: string;
@@ -63,42 +71,41 @@ export class CallMedia {
   }
 
   /** @returns what to offer to the other side */
-  async offer(from: Side, sdp: string): Promise<string> {
+  async offer(from: Side, sdp: string, route: Route = {}): Promise<string> {
     const isFirst = this.#agreed === undefined;
+    this.#check(sdp);
     this.#pending = { offerer: from, offer: sdp };
     this.#profiles[from] = profileOf(sdp);
-    return this.#send(from, sdp, (transportProtocol) =>
-      this.#relay.offer({
-        callId: this.#callId,
-        fromTag: from,
-        toTag: isFirst ? undefined : otherSide(from),
-        sdp,
-        transportProtocol,
-      }),
-    );
+    const reply = await this.#relay.offer({
+      callId: this.#callId,
+      fromTag: from,
+      toTag: isFirst ? undefined : otherSide(from),
+      sdp,
+      transportProtocol: profileFor(this.#profiles[otherSide(from)], sdp),
+      ...route,
+    });
+    return reply.sdp;
   }
 
   /**
    * Also for a second answer to the same offer: early media of one device, then the call taken at another.
    *
-   * @returns what to answer to the side that made the offer
+   * @returns what to answer to the side that made the offer, in the profile that it offered
    */
   async answer(from: Side, sdp: string): Promise<string> {
     const offer = this.#pending ?? this.#agreed;
     if (offer === undefined) throw new ProtocolError('call.offer.missing', 'no offer', 500);
+    this.#check(sdp);
     this.#profiles[from] = profileOf(sdp);
-    const rewritten = await this.#send(from, sdp, (transportProtocol) =>
-      this.#relay.answer({
-        callId: this.#callId,
-        fromTag: otherSide(from),
-        toTag: from,
-        sdp,
-        transportProtocol,
-      }),
-    );
+    const reply = await this.#relay.answer({
+      callId: this.#callId,
+      fromTag: otherSide(from),
+      toTag: from,
+      sdp,
+    });
     this.#agreed = { offerer: offer.offerer, offer: offer.offer, answer: sdp };
     this.#pending = undefined;
-    return rewritten;
+    return reply.sdp;
   }
 
   /** What this side said last of what was agreed; undefined before the first agreement. */
@@ -122,15 +129,9 @@ export class CallMedia {
     return this.#relay.delete({ callId: this.#callId });
   }
 
-  async #send(
-    from: Side,
-    sdp: string,
-    exchange: (protocol: OfferRequest['transportProtocol']) => Promise<{ readonly sdp: string }>,
-  ): Promise<string> {
+  #check(sdp: string): void {
     if (this.#isReleased) throw new ProtocolError('call.over', 'the call is over', 481);
     if (sdp === '') throw new ParseError('sdp.empty', 'no session description');
     this.#isUsed = true;
-    const reply = await exchange(profileFor(this.#profiles[otherSide(from)], sdp));
-    return reply.sdp;
   }
 }

@@ -54,11 +54,19 @@ class Messages implements InstalledPart {
   readonly #checks: readonly MessageCheck[];
   readonly #keep: MessageKeeper | undefined;
   readonly #deliveries = new Set<Promise<unknown>>();
+  /** Resolves when the switch goes away: who waits for a device waits no longer. */
+  readonly #closing: Promise<'late'>;
+  #startClosing: () => void = ignore;
 
   constructor(context: SwitchContext, { checks = [], keep }: MessageOptions) {
     this.#context = context;
     this.#checks = [...ownChecks(context), ...checks];
     this.#keep = keep;
+    this.#closing = new Promise((resolve) => {
+      this.#startClosing = () => {
+        resolve('late');
+      };
+    });
     context.requests.on('MESSAGE', (request, response) => this.#received(request, response));
   }
 
@@ -67,6 +75,7 @@ class Messages implements InstalledPart {
   }
 
   async close(): Promise<void> {
+    this.#startClosing();
     await Promise.all(this.#deliveries);
   }
 
@@ -123,7 +132,7 @@ class Messages implements InstalledPart {
       () => 'taken' as const,
       () => 'refused' as const,
     );
-    const outcome = await Promise.race([anyDevice, limit]);
+    const outcome = await Promise.race([anyDevice, limit, this.#closing]);
     stopClock?.();
     if (outcome === 'taken') respond(response, { status: 200 });
     else await this.#giveUp(response, message, failures);
@@ -170,6 +179,10 @@ class Messages implements InstalledPart {
 }
 
 class NotDelivered extends Error {}
+
+function ignore(): void {
+  // Until the promise is there.
+}
 
 function ownChecks({ accounts, config, domain }: SwitchContext): readonly MessageCheck[] {
   const limit = config.messages.maxBodyBytes;
