@@ -8,3 +8,15 @@ export function workerUrl(importMetaUrl: string, relative: string): URL {
   const extension = importMetaUrl.endsWith('.ts') ? '.ts' : '.js';
   return new URL(relative + extension, importMetaUrl);
 }
+
+/**
+ * What to give to `new Worker` for that file. From source, a thread does not inherit the TypeScript loader of the main
+ * thread on Node 20, so it registers it first; built, it is the file itself.
+ */
+export function threadUrl(importMetaUrl: string, relative: string): URL {
+  const entry = workerUrl(importMetaUrl, relative);
+  if (!importMetaUrl.endsWith('.ts')) return entry;
+  const loader = JSON.stringify(import.meta.resolve('tsx/esm/api'));
+  const code = `import { register } from ${loader}; register(); await import(${JSON.stringify(entry.href)});`;
+  return new URL(`data:text/javascript,${encodeURIComponent(code)}`);
+}

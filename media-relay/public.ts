@@ -1,142 +1,122 @@
 /**
  * The media relay as others see it: the ng control protocol, typed. Nothing else of this folder may be imported.
+ * `startMediaRelay` runs one in a worker thread; `connectMediaRelay` uses one that runs elsewhere, ours or an rtpengine.
  *
  * A two-party call is `offer`, `answer`, `delete`, as in rtpengine. A room participant is `roomJoin`, `roomLeave`
  * (our own extension commands `room join`, `room leave`, ...).
  */
 
-/** SDP comes back with the relay's own addresses and ports in it. */
-export type SdpReply = { readonly sdp: string };
+import { Worker } from 'node:worker_threads';
+import { ConfigError, ControlError } from '../core/errors.ts';
+import { nullLog } from '../core/log.ts';
+import type { Log } from '../core/log.ts';
+import { threadUrl } from '../core/worker-url.ts';
+import { PortChannel, UdpChannel } from './control/channel.ts';
+import { RelayClient } from './control/client.ts';
+import type { WorkerMessage } from './worker-messages.ts';
+import type { MediaRelay } from './messages.ts';
+import { DEFAULT_SETTINGS } from './options.ts';
+import type { RelaySettings } from './options.ts';
 
-/** A leg of a call, by the tags of its dialog; the same offer repeated is a re-offer and keeps the ports. */
-export type OfferRequest = {
-  readonly callId: string;
-  readonly fromTag: string;
-  /** Given for a re-offer inside a call that is up. */
-  readonly toTag?: string | undefined;
-  readonly sdp: string;
-  /** What the receiver of the offer gets; left alone when absent. The relay does not encrypt nor decrypt: AVP <-> AVPF only. */
-  readonly transportProtocol?: 'RTP/AVP' | 'RTP/AVPF' | 'RTP/SAVP' | 'RTP/SAVPF' | undefined;
-  /** Where the request came from, and where the offer is going: numeric addresses, to choose the relay's own by. */
-  readonly receivedFrom?: string | undefined;
-  readonly towards?: string | undefined;
-  /** The family of the receiver, when `towards` is not known; the offerer's when absent. */
-  readonly ipVersion?: 4 | 6 | undefined;
-  /** Whether the address in `o=` is replaced as well; yes when absent. */
-  readonly replacesOrigin?: boolean | undefined;
+export type * from './messages.ts';
+
+export type MediaRelayOptions = Partial<RelaySettings> & {
+  /** Listen for the ng protocol over UDP as well; port 0 lets the system choose. */
+  readonly ng?: { readonly host: string; readonly port: number } | undefined;
+  readonly log?: Log;
 };
 
-export type AnswerRequest = {
-  readonly callId: string;
-  readonly fromTag: string;
-  readonly toTag: string;
-  readonly sdp: string;
-  /** Has no effect: the offerer gets the profile that it offered. */
-  readonly transportProtocol?: OfferRequest['transportProtocol'];
-  readonly replacesOrigin?: boolean | undefined;
-};
+/** A command opens a few sockets at most. */
+const WORKER_DEADLINE_MS = 5000;
+const UDP_DEADLINE_MS = 3000;
+const STOP_DEADLINE_MS = 2000;
 
-export type RoomJoinRequest = {
-  readonly room: string;
-  /** Names the participant together with `fromTag`; joining again with both the same is a re-offer. */
-  readonly callId: string;
-  readonly fromTag: string;
-  /** Their offer. Absent: the reply is our offer, to be completed by `roomAnswer` (INVITE without SDP). */
-  readonly sdp?: string | undefined;
-  /** Where the packets will go, to choose the relay's own address by; from `sdp` when absent. */
-  readonly towards?: string | undefined;
-};
+/**
+ * Starts a relay in a worker thread of its own.
+ *
+ * @throws ConfigError when an address or the port range cannot be used, or ng cannot listen
+ */
+export async function startMediaRelay(options: MediaRelayOptions = {}): Promise<MediaRelay> {
+  const { log = nullLog, ng, ...settings } = options;
+  const worker = new Worker(threadUrl(import.meta.url, './worker'), {
+    workerData: { settings: { ...DEFAULT_SETTINGS, ...settings }, ng },
+  });
+  worker.on('message', (message: WorkerMessage) => {
+    if (message.kind === 'log') log[message.level](message.event, () => message.fields);
+  });
+  const ngEndpoint = await started(worker);
+  let onLost: ((reason: string) => void) | undefined;
+  const exited = new Promise<void>((resolve) => {
+    worker.once('error', (error) => {
+      onLost?.(error.message);
+    });
+    worker.once('exit', (code) => {
+      onLost?.(`the relay's worker ended with code ${code}`);
+      resolve();
+    });
+  });
+  const channel = new PortChannel(worker, WORKER_DEADLINE_MS, (event) => {
+    client.emit(event);
+  });
+  const client = new RelayClient({ channel, close, log, ngEndpoint });
+  onLost = (reason) => {
+    onLost = undefined;
+    log.error('relay.worker.lost', () => ({ reason }));
+    channel.close(reason);
+    client.emit({ kind: 'lost', reason });
+  };
+  async function close(): Promise<void> {
+    onLost = undefined;
+    channel.close('the relay was closed');
+    worker.postMessage({ kind: 'close' } satisfies WorkerMessage);
+    const timer = setTimeout(() => void worker.terminate(), STOP_DEADLINE_MS);
+    await exited;
+    clearTimeout(timer);
+  }
+  return client;
+}
 
-export type ParticipantKey = { readonly callId: string; readonly fromTag: string };
+/**
+ * Uses a relay that listens for ng over UDP. It need not be there yet: requests wait for it until their deadline.
+ * Rooms need a relay of ours; others refuse them with `relay.command.unknown`.
+ *
+ * @throws ControlError `relay.unreachable` when the host's name leads nowhere
+ */
+export async function connectMediaRelay(options: {
+  readonly host: string;
+  readonly port: number;
+  readonly deadlineMs?: number;
+  readonly log?: Log;
+}): Promise<MediaRelay> {
+  const { host, port, deadlineMs = UDP_DEADLINE_MS, log = nullLog } = options;
+  let channel: UdpChannel;
+  try {
+    channel = await UdpChannel.open({ host, port }, deadlineMs);
+  } catch (error) {
+    throw new ControlError('relay.unreachable', `no relay at ${host}`, { cause: error });
+  }
+  return new RelayClient({
+    channel,
+    close: () => {
+      channel.close('the relay was closed');
+      return Promise.resolve();
+    },
+    log,
+  });
+}
 
-/** Counters of one leg; `received` and `sent` are RTP packets, RTCP apart. */
-export type LegStatistics = {
-  readonly fromTag: string;
-  readonly localPort: number;
-  /** What SDP promised, and where packets really come from once latched. */
-  readonly promised: string | undefined;
-  readonly latched: string | undefined;
-  readonly receivedPackets: number;
-  readonly receivedBytes: number;
-  readonly sentPackets: number;
-  readonly sentBytes: number;
-  readonly receivedRtcpPackets: number;
-  readonly sentRtcpPackets: number;
-  /** Dropped: not RTP, or from an address that is not the latched one. */
-  readonly droppedMalformed: number;
-  readonly droppedStranger: number;
-  /** Dropped: more in one second than anybody sends. */
-  readonly droppedExcess?: number;
-  /** Milliseconds since the last RTP or RTCP packet came in; undefined when none ever came. */
-  readonly silentMs: number | undefined;
-};
-
-export type CallStatistics = { readonly callId: string; readonly legs: readonly LegStatistics[] };
-
-export type RoomStatistics = {
-  readonly room: string;
-  readonly participants: readonly (LegStatistics & {
-    readonly callId: string;
-    readonly codec: string;
-    readonly isMuted: boolean;
-    readonly isTalking: boolean;
-    /** Level of what they send, 0 (loudest) to -127 dBov. */
-    readonly levelDbov: number;
-    readonly latePackets: number;
-    readonly lostPackets: number;
-    readonly playoutDelayMs: number;
-  })[];
-};
-
-/** For leak checks and overload decisions. */
-export type RelayStatistics = {
-  readonly calls: number;
-  readonly rooms: number;
-  readonly participants: number;
-  readonly portsInUse: number;
-  readonly portsTotal: number;
-};
-
-/** What the relay tells unasked (MessageChannel only). */
-export type RelayEvent =
-  /** The talkers of a room changed; loudest first, at most one event every 300 ms per room. */
-  | { readonly kind: 'talkers'; readonly room: string; readonly callIds: readonly string[] }
-  /** A telephone-event ended (RFC 4733); `digit` is one of 0-9 * # A-D. */
-  | {
-      readonly kind: 'dtmf';
-      readonly callId: string;
-      readonly fromTag: string;
-      readonly room: string | undefined;
-      readonly digit: string;
-    }
-  /** The relay's worker died; every call and room in it is gone. */
-  | { readonly kind: 'lost'; readonly reason: string };
-
-/** Every method rejects with `ControlError` (`relay.closed`, `relay.timeout`) or `RefusedError`/`ResourceError` with its code. */
-export type MediaRelay = {
-  ping(): Promise<void>;
-  offer(request: OfferRequest): Promise<SdpReply>;
-  answer(request: AnswerRequest): Promise<SdpReply>;
-  /** Ends a call (or one leg of it). Deleting what does not exist is no error: it answers `undefined`. */
-  delete(request: {
-    readonly callId: string;
-    readonly fromTag?: string | undefined;
-    readonly toTag?: string | undefined;
-  }): Promise<CallStatistics | undefined>;
-  query(callId: string): Promise<CallStatistics | undefined>;
-  list(): Promise<readonly string[]>;
-  statistics(): Promise<RelayStatistics>;
-  roomJoin(request: RoomJoinRequest): Promise<SdpReply>;
-  /** Completes a `roomJoin` without SDP. */
-  roomAnswer(
-    request: ParticipantKey & { readonly room: string; readonly sdp: string },
-  ): Promise<void>;
-  roomLeave(request: ParticipantKey & { readonly room: string }): Promise<void>;
-  roomMute(
-    request: ParticipantKey & { readonly room: string; readonly isMuted: boolean },
-  ): Promise<void>;
-  roomQuery(room: string): Promise<RoomStatistics | undefined>;
-  onEvent(listener: (event: RelayEvent) => void): () => void;
-  /** Frees every port and stops the worker, if there is one. */
-  close(): Promise<void>;
-};
+/** The worker's first word: that it runs, and where ng listens; or why not. */
+async function started(worker: Worker): Promise<MediaRelay['ngEndpoint']> {
+  return await new Promise((resolve, reject) => {
+    worker.once('error', reject);
+    worker.once('message', (message: WorkerMessage) => {
+      worker.removeListener('error', reject);
+      if (message.kind === 'started') {
+        resolve(message.ngEndpoint);
+        return;
+      }
+      void worker.terminate();
+      reject(new ConfigError('relay.start', message.kind === 'failed' ? message.reason : ''));
+    });
+  });
+}

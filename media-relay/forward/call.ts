@@ -10,7 +10,7 @@ import type {
 } from '../../core/sdp/session-description.ts';
 import { isUnicast } from '../../core/sdp/address.ts';
 import type { Leg, LegRemote } from './leg.ts';
-import type { AnswerRequest, CallStatistics, OfferRequest } from '../public.ts';
+import type { AnswerRequest, CallStatistics, OfferRequest } from '../messages.ts';
 
 /** One party: its leg, and the tags it has gone by; the last one counts. */
 export type Side = {

@@ -7,7 +7,7 @@ import type { SessionDescription } from '../../core/sdp/session-description.ts';
 import type { AddressHint, LocalAddresses } from '../io/local-addresses.ts';
 import type { PortPool } from '../io/port-pool.ts';
 import type { RelaySettings } from '../options.ts';
-import type { AnswerRequest, CallStatistics, OfferRequest } from '../public.ts';
+import type { AnswerRequest, CallStatistics, OfferRequest } from '../messages.ts';
 import { Call, Conversation, offeredAudio } from './call.ts';
 import { Leg } from './leg.ts';
 import { SerialQueue } from './serial-queue.ts';

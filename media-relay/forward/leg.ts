@@ -4,7 +4,7 @@ import { isUnicast } from '../../core/sdp/address.ts';
 import type { ChosenAddress } from '../io/local-addresses.ts';
 import type { PortPair } from '../io/port-pool.ts';
 import type { RelaySettings } from '../options.ts';
-import type { LegStatistics } from '../public.ts';
+import type { LegStatistics } from '../messages.ts';
 import { Latch } from './latch.ts';
 
 /** What a description promises of the other end. */

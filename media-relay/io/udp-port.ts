@@ -44,7 +44,7 @@ export class UdpPort {
   static async open(address: string, port: number): Promise<UdpPort> {
     const socket = createSocket({
       type: isIPv6(address) ? 'udp6' : 'udp4',
-      ipv6Only: true,
+      ipv6Only: isIPv6(address),
       lookup: lookupNumeric,
     });
     await new Promise<void>((resolve, reject) => {

@@ -5,7 +5,7 @@
  * the mix and its clock. Time is monotonic milliseconds (`performance.now()` of the worker), never decreasing.
  */
 
-import type { LegStatistics, RoomStatistics } from '../public.ts';
+import type { LegStatistics, RoomStatistics } from '../messages.ts';
 
 /** The codecs that a room speaks; the first is what `answerFor` prefers when the offerer leaves the choice to us. */
 export const ROOM_CODECS = ['opus', 'PCMU', 'PCMA'] as const;

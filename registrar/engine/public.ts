@@ -1,7 +1,7 @@
 /** The engine as others see it: started in its own worker, reached only by the drachtio control protocol. */
 import { Worker } from 'node:worker_threads';
 import { ControlError } from '../../core/errors.ts';
-import { workerUrl } from '../../core/worker-url.ts';
+import { threadUrl } from '../../core/worker-url.ts';
 import type { EngineStartOptions, RunningEngine } from './run.ts';
 import type { EngineWorkerMessage, EngineWorkerRequest } from './worker.ts';
 
@@ -25,7 +25,7 @@ type Pending = { resolve(value: unknown): void; reject(error: Error): void };
  * @throws ControlError with the system's own code (`EADDRINUSE`, `EACCES`, ...) when a socket cannot be opened
  */
 export async function startEngine(options: EngineStartOptions): Promise<EngineHandle> {
-  const worker = new Worker(workerUrl(import.meta.url, './worker'), { workerData: options });
+  const worker = new Worker(threadUrl(import.meta.url, './worker'), { workerData: options });
   const pending = new Map<number, Pending>();
   let nextId = 1;
   let isStopping = false;
