@@ -1,8 +1,8 @@
 /**
  * How loud each packet of a stream is, and whether somebody speaks in it, without decoding it.
  *
- * G.711 tells its level by a table. SILK and hybrid Opus carry voice activity flags. CELT tells by its size against
- * the smallest usual one, and needs to be decoded now and then: always, where the bit rate is constant.
+ * G.711 tells its level by a table. SILK and hybrid Opus carry voice activity flags. CELT tells little by
+ * its size: noise takes as many bytes as speech, so it needs to be decoded now and then.
  */
 
 import type { CodecName } from './codec-name.ts';
@@ -25,11 +25,11 @@ const QUIET_DBOV = -80;
 const SIZE_RISE = 1.002;
 const SIZE_RATIO = 1.35;
 const SIZE_MARGIN = 4;
-/** So many CELT packets of the same size are a constant bit rate. */
-const CONSTANT_RUN = 25;
-/** A CELT stream is to be decoded once in so many packets. */
-const PROBE_CONSTANT = 5;
-const PROBE_VARIABLE = 25;
+/** No CELT packet so small holds a voice. */
+const SILENT_BYTES = 8;
+/** A CELT stream is to be decoded once in so many packets, and sooner when their size changes. */
+const PROBE_EVERY = 5;
+const PROBE_CHANGED = 2;
 
 export class PacketActivity {
   readonly #table: Int16Array | undefined;
@@ -40,13 +40,12 @@ export class PacketActivity {
   #sinceKnown = 0;
   #floorBytes = 0;
   #lastBytes = 0;
-  #sameSize = 0;
 
   /** Of the packet last observed; for Opus a guess from what was decoded last. */
   levelDbov = SILENCE_DBOV;
   isSpeech = false;
-  /** It is time that somebody decodes a packet and tells `correct`. */
-  isUnknown = false;
+  /** Whether somebody should decode a packet and tell `correct`: `soon` when something seems to have changed. */
+  wantsDecoding: 'no' | 'sometime' | 'soon' = 'no';
 
   constructor(codec: CodecName) {
     this.#table = codec === 'opus' ? undefined : g711Table(codec);
@@ -68,7 +67,7 @@ export class PacketActivity {
     this.#knownDbov = levelDbov;
     this.#isKnownSpeech = this.#isOverFloor(levelDbov);
     this.#sinceKnown = 0;
-    this.isUnknown = false;
+    this.wantsDecoding = 'no';
   }
 
   #isOverFloor(levelDbov: number): boolean {
@@ -81,26 +80,32 @@ export class PacketActivity {
     this.#sinceKnown += 1;
     if (isOpusDtx(start, end)) {
       this.isSpeech = false;
-      this.isUnknown = false;
+      this.wantsDecoding = 'no';
       this.levelDbov = SILENCE_DBOV;
       return;
     }
     const flags = opusVoiceActivity(bytes, start, end);
-    if (flags === undefined) this.#observeCelt(end - start);
-    else this.isSpeech = flags;
+    const isLarge = this.#isLarge(end - start);
+    if (flags === undefined) this.#observeCelt(end - start, isLarge);
+    else this.isSpeech = flags || isLarge;
     this.levelDbov = this.isSpeech ? Math.max(QUIET_DBOV, this.#knownDbov) : QUIET_DBOV;
   }
 
-  #observeCelt(bytes: number): void {
-    const isLarge = this.#isLarge(bytes);
+  #observeCelt(bytes: number, isLarge: boolean): void {
+    const isChanged = bytes !== this.#lastBytes;
+    this.#lastBytes = bytes;
+    if (bytes <= SILENT_BYTES) {
+      this.isSpeech = false;
+      this.#isKnownSpeech = false;
+      this.wantsDecoding = 'no';
+      return;
+    }
     this.isSpeech = isLarge || this.#isKnownSpeech;
-    const isConstant = this.#sameSize >= CONSTANT_RUN;
-    this.isUnknown = this.#sinceKnown >= (isConstant ? PROBE_CONSTANT : PROBE_VARIABLE);
+    if (isChanged && this.#sinceKnown >= PROBE_CHANGED) this.wantsDecoding = 'soon';
+    else if (this.#sinceKnown >= PROBE_EVERY) this.wantsDecoding = 'sometime';
   }
 
   #isLarge(bytes: number): boolean {
-    this.#sameSize = bytes === this.#lastBytes ? this.#sameSize + 1 : 0;
-    this.#lastBytes = bytes;
     const floor = this.#floorBytes === 0 ? bytes : this.#floorBytes * SIZE_RISE;
     this.#floorBytes = Math.min(bytes, floor);
     return bytes > this.#floorBytes * SIZE_RATIO + SIZE_MARGIN;
