@@ -1,6 +1,7 @@
 /** The port of one room participant: its leg, and RTCP, whose other end we are (RFC 3550 §6). */
 
 import { randomBytes } from 'node:crypto';
+import { RTP_HEADER_BYTES, RtpHeader } from '../../core/rtp/packet.ts';
 import { ReceptionStats } from '../../core/rtp/reception-stats.ts';
 import { composeRtcp, ntpTime, parseRtcp, RtcpReceiver } from '../../core/rtp/rtcp.ts';
 import type { OutgoingRtcpPacket } from '../../core/rtp/rtcp.ts';
@@ -13,7 +14,6 @@ import type { Leg } from './leg.ts';
 
 /** RFC 3550 §6.2: five seconds, spread from half to one and a half so that reports do not march in step. */
 const RTCP_INTERVAL_MS = 5000;
-const RTP_HEADER_LENGTH = 12;
 
 export type ParticipantName = {
   readonly room: string;
@@ -34,7 +34,7 @@ export class RoomPort implements ParticipantPort {
   nextReportMs: number;
   readonly #random: () => number;
   readonly #cname = randomBytes(12).toString('base64url');
-  readonly #received = { ssrc: 0, sequenceNumber: 0, rtpTimestamp: 0 };
+  readonly #header = new RtpHeader();
   #participant: Participant | undefined;
   #reception: ReceptionStats | undefined;
   #rtcpReceiver = new RtcpReceiver();
@@ -95,7 +95,7 @@ export class RoomPort implements ParticipantPort {
     this.#sentTimestamp = readUint32(packet, 4);
     this.#sentAtMs = performance.now();
     this.#sentPackets += 1;
-    this.#sentOctets += length - RTP_HEADER_LENGTH;
+    this.#sentOctets += length - RTP_HEADER_BYTES;
     this.leg.sendRtp(view);
   }
 
@@ -131,11 +131,7 @@ export class RoomPort implements ParticipantPort {
   }
 
   #onRtp(packet: Buffer, arrivalMs: number): void {
-    const received = this.#received;
-    received.sequenceNumber = ((packet[2] ?? 0) << 8) | (packet[3] ?? 0);
-    received.rtpTimestamp = readUint32(packet, 4);
-    received.ssrc = readUint32(packet, 8);
-    this.#reception?.receive(received, arrivalMs);
+    if (this.#header.read(packet)) this.#reception?.receive(this.#header, arrivalMs);
     this.#participant?.onRtp(packet, arrivalMs);
   }
 
