@@ -47,8 +47,16 @@ const calls = z.strictObject({
   dialogCheckSeconds: seconds(0, 86_400).default(60),
 });
 
+/** As for accounts, with which rooms share one namespace; a leading # may be written. */
+const roomName = z
+  .string()
+  .regex(
+    /^#?[^\s"#<>@:;,?/\\%\p{C}]{1,32}$/u,
+    'must have 1 to 32 characters, no spaces, none of " # < > @ : ; , ? / \\ %',
+  );
+
 const room = z.strictObject({
-  name: z.string().min(1).max(32),
+  name: roomName,
   /** What a keypad can dial to reach it. */
   number: z
     .string()
@@ -150,7 +158,7 @@ export function checkRelations(config: Checked): readonly ConfigFault[] {
   );
   expect(rtp.portMin + 1 < rtp.portMax, 'rtp.portMax', 'must be above portMin, by 2 at least');
   const names = rooms.list.flatMap(({ name, number }) =>
-    number === undefined ? [name.toLowerCase()] : [name.toLowerCase(), number],
+    [name.toLowerCase().replace(/^#/, ''), number].filter((taken) => taken !== undefined),
   );
   expect(names.length === new Set(names).size, 'rooms.list', 'two rooms share a name or a number');
   expect(

@@ -1,0 +1,96 @@
+#!/usr/bin/env node
+/** The `parley` command: reads its first word, runs that command, and turns failures into one sentence and exit code 1. */
+import { SwitchError } from '../../core/errors.ts';
+import { workerUrl } from '../../core/worker-url.ts';
+import { serve } from '../main.ts';
+import { CONFIG_OPTIONS, configFrom, parseWords, UsageError } from './arguments.ts';
+import { runUser, USER_USAGE } from './user.ts';
+import { readVersion } from './version.ts';
+
+const USAGE = `Usage:
+  parley serve [--port PORT] [--domain NAME] [--data FOLDER]
+${USER_USAGE}
+  parley phone [--as NAME]      the softphone; parley phone --help tells more
+  parley demo                   two softphones and a room on this machine
+  parley --help | --version
+
+serve and user take --config FILE and --set KEY=VALUE (any setting; see config/parley.example.toml).
+`;
+
+function print(text: string): void {
+  process.stdout.write(text);
+}
+
+async function runServe(args: readonly string[]): Promise<number> {
+  const { values, positionals } = parseWords(args, {
+    ...CONFIG_OPTIONS,
+    port: { type: 'string', short: 'p' },
+    domain: { type: 'string' },
+    data: { type: 'string' },
+    help: { type: 'boolean', short: 'h' },
+  });
+  if (values.help === true) {
+    print(USAGE);
+    return 0;
+  }
+  const [extra] = positionals;
+  if (extra !== undefined) throw new UsageError(`one word too many: ${extra}`);
+  const config = configFrom(values, {
+    'sip.port': values.port,
+    'sip.domain': values.domain,
+    dataFolder: values.data,
+  });
+  return serve(config, { version: readVersion(), print });
+}
+
+async function run([word, ...rest]: readonly string[]): Promise<number> {
+  switch (word) {
+    case 'serve':
+      return runServe(rest);
+    case 'user':
+      print(rest.includes('--help') ? USAGE : await runUser(rest));
+      return 0;
+    case 'phone':
+      return (await load<{ runPhone: Program }>('../../softphone/main')).runPhone(rest);
+    case 'demo':
+      return (await load<{ runDemo: Program }>('./demo')).runDemo(rest);
+    case '--version':
+    case '-v':
+      print(`${readVersion()}\n`);
+      return 0;
+    case '--help':
+    case '-h':
+    case 'help':
+      print(USAGE);
+      return 0;
+    case undefined:
+      throw new UsageError('a command is missing');
+    default:
+      throw new UsageError(`there is no command ${word}`);
+  }
+}
+
+type Program = (args: readonly string[]) => Promise<number>;
+
+/** A part that the other commands do without: the softphone needs sound, and takes its time to load. */
+async function load<Module>(path: string): Promise<Module> {
+  return (await import(workerUrl(import.meta.url, path).href)) as Module;
+}
+
+/** What the user did or met is one sentence; a fault of ours shows where it is. */
+function report(error: unknown): void {
+  const text = error instanceof SwitchError ? error.message : String(stackOf(error));
+  process.stderr.write(`parley: ${text}\n`);
+  if (error instanceof UsageError) process.stderr.write(`\n${USAGE}`);
+}
+
+function stackOf(error: unknown): unknown {
+  return error instanceof Error ? (error.stack ?? error.message) : error;
+}
+
+try {
+  process.exitCode = await run(process.argv.slice(2));
+} catch (error) {
+  report(error);
+  process.exitCode = 1;
+}

@@ -1,0 +1,313 @@
+/** The whole switch: starts relay, engine and application in one process, and ends them in the right order. */
+import { randomBytes } from 'node:crypto';
+import path from 'node:path';
+import { createLogWriter } from '../config/log-writer.ts';
+import type { Config } from '../config/schema.ts';
+import { ConfigError, ControlError } from '../core/errors.ts';
+import type { Log } from '../core/log.ts';
+import { connectMediaRelay, startMediaRelay, type MediaRelay } from '../media-relay/public.ts';
+import { startApp, type App, type AppActivity } from './app/app.ts';
+import { systemClock } from './app/clock.ts';
+import type { SwitchContext } from './app/context.ts';
+import { domainNameOf } from './app/domain-name.ts';
+import { openStore } from './app/store/store.ts';
+import { startEngine, type EngineHandle, type EngineStartOptions } from './engine/public.ts';
+
+export type SwitchOptions = {
+  readonly log?: Log;
+  /** Protocol timers of the embedded engine, for tests that cannot wait. */
+  readonly engineTimers?: EngineStartOptions['timers'];
+};
+
+/** One listening socket. */
+export type Listening = {
+  readonly transport: string;
+  readonly address: string;
+  readonly port: number;
+};
+
+/** What a switch still holds; all zero some time after everybody has gone. */
+export type Holdings = AppActivity & {
+  /** The engine's own counts, by name; empty with an external engine. */
+  readonly engine: Readonly<Record<string, number>>;
+  readonly relayPorts: number;
+};
+
+export type RunningSwitch = {
+  readonly domain: string;
+  /** Empty with an external engine. */
+  readonly listeners: readonly Listening[];
+  /** Realms, other than the domain, that passwords of some accounts were made for. */
+  readonly otherRealms: readonly string[];
+  readonly context: SwitchContext;
+  holdings(): Promise<Holdings>;
+  /** Ends every call and room politely, closes everything; safe to call twice. */
+  stop(): Promise<void>;
+  /** Resolves, with the reason, when a part died without having been told to. */
+  readonly lost: Promise<string>;
+};
+
+/**
+ * Starts everything.
+ *
+ * @throws ConfigError with one clear sentence when a port is taken, the data folder is unusable, an engine is not there;
+ * nothing stays open then
+ */
+export async function startSwitch(
+  config: Config,
+  options: SwitchOptions = {},
+): Promise<RunningSwitch> {
+  const log = options.log ?? createLogWriter(config.log);
+  const opened: Opened = { closers: [] };
+  try {
+    return await start(config, options, log, opened);
+  } catch (error) {
+    await closeAll(opened);
+    throw error;
+  }
+}
+
+/** What is open, the last first. */
+type Opened = { readonly closers: (() => Promise<void>)[] };
+
+async function start(
+  config: Config,
+  options: SwitchOptions,
+  log: Log,
+  opened: Opened,
+): Promise<RunningSwitch> {
+  const store = await openStore(config.dataFolder);
+  opened.closers.unshift(() => store.close());
+  const relay = await startRelay(config, log);
+  opened.closers.unshift(() => relay.close());
+  const engine = await startOwnEngine(config, options);
+  if (engine !== undefined) opened.closers.unshift(() => engine.handle.stop());
+  const app = await startApp({
+    config,
+    log,
+    clock: systemClock(),
+    store,
+    domainName: await domainNameOf(config.sip.domain, store),
+    relay,
+    engine: engine?.address ?? externalEngine(config),
+  });
+  opened.closers.unshift(() => {
+    app.close();
+    return Promise.resolve();
+  });
+  return runningSwitch({ config, app, relay, engine: engine?.handle, opened });
+}
+
+type Parts = {
+  readonly config: Config;
+  readonly app: App;
+  readonly relay: MediaRelay;
+  readonly engine: EngineHandle | undefined;
+  readonly opened: Opened;
+};
+
+function runningSwitch({ config, app, relay, engine, opened }: Parts): RunningSwitch {
+  let stopping: Promise<void> | undefined;
+  const stop = async (): Promise<void> => {
+    await app.end(config.shutdownGraceSeconds * 1000);
+    await closeAll(opened);
+  };
+  const relayLost = new Promise<string>((resolve) => {
+    relay.onEvent((event) => {
+      if (event.kind === 'lost') resolve(`the media relay ended: ${event.reason}`);
+    });
+  });
+  const engineLost = engine?.lost.then((reason) => `the SIP engine ended: ${reason}`);
+  return {
+    domain: app.context.domain.name,
+    otherRealms: app.otherRealms,
+    context: app.context,
+    listeners: (engine?.listeners ?? []).map(({ transport, local }) => ({ transport, ...local })),
+    lost: Promise.race(engineLost === undefined ? [relayLost] : [relayLost, engineLost]),
+    stop: () => (stopping ??= stop()),
+    holdings: async () => ({
+      ...app.activity(),
+      engine: engine === undefined ? {} : numbersIn(await engine.stats()),
+      relayPorts: (await relay.statistics()).portsInUse,
+    }),
+  };
+}
+
+function numbersIn(stats: object): Record<string, number> {
+  const numbers: Record<string, number> = {};
+  for (const [name, value] of Object.entries(stats) as [string, unknown][]) {
+    if (typeof value === 'number') numbers[name] = value;
+  }
+  return numbers;
+}
+
+async function closeAll({ closers }: Opened): Promise<void> {
+  for (let close = closers.shift(); close !== undefined; close = closers.shift()) await close();
+}
+
+function startRelay({ relay, rtp }: Config, log: Log): Promise<MediaRelay> {
+  if (relay.mode === 'ng') return connectMediaRelay({ host: relay.host, port: relay.port, log });
+  const advertised =
+    relay.externalAddress === undefined ? {} : { advertise: relay.externalAddress };
+  return startMediaRelay({
+    addresses: rtp.listenAddresses.map((bind) => ({ bind, ...advertised })),
+    portRange: { min: rtp.portMin, max: rtp.portMax },
+    log,
+  });
+}
+
+const LOOPBACK = '127.0.0.1';
+const SECRET_BYTES = 24;
+
+type OwnEngine = {
+  readonly handle: EngineHandle;
+  readonly address: { readonly host: string; readonly port: number; readonly secret: string };
+};
+
+async function startOwnEngine(
+  { engine, sip, limits }: Config,
+  { engineTimers }: SwitchOptions,
+): Promise<OwnEngine | undefined> {
+  if (engine.mode !== 'embedded') return undefined;
+  const secret = randomBytes(SECRET_BYTES).toString('base64url');
+  const external =
+    sip.externalAddress === undefined
+      ? undefined
+      : { address: sip.externalAddress, port: sip.port };
+  try {
+    const handle = await startEngine({
+      listen: sip.listenAddresses.flatMap((address) =>
+        (['udp', 'tcp'] as const).map((transport) => ({
+          transport,
+          address,
+          port: sip.port,
+          external:
+            external !== undefined && isSameFamily(external.address, address)
+              ? external
+              : undefined,
+        })),
+      ),
+      control: { address: LOOPBACK, port: 0 },
+      secret,
+      limits: { flows: limits.maxTcpConnections, messageBytes: sip.maxMessageBytes },
+      timers: engineTimers,
+    });
+    return { handle, address: { host: LOOPBACK, port: handle.controlPort, secret } };
+  } catch (error) {
+    throw error instanceof ControlError ? listenFailure(error, sip.port) : error;
+  }
+}
+
+function isSameFamily(a: string, b: string): boolean {
+  return a.includes(':') === b.includes(':');
+}
+
+/** What the system says about a socket, in words that help. */
+function listenFailure(error: ControlError, port: number): ConfigError {
+  const where = /(?:bind|listen) \w+ (\S+)/.exec(error.message)?.[1] ?? `port ${port}`;
+  const sentences: Readonly<Record<string, string>> = {
+    EADDRINUSE: `cannot listen on ${where}: another program has it; end that program, or choose another port with PORT`,
+    EACCES: `cannot listen on ${where}: ports below 1024 need more rights; choose another with PORT`,
+    EADDRNOTAVAIL: `cannot listen on ${where}: this machine has no such address; see sip.listenAddresses`,
+  };
+  return new ConfigError(
+    'sip.listen',
+    sentences[error.code] ?? `cannot listen on ${where}: ${error.message}`,
+    { cause: error },
+  );
+}
+
+function externalEngine({ engine: { host, port, secret = '' } }: Config): OwnEngine['address'] {
+  return { host, port, secret };
+}
+
+export type ServeOptions = SwitchOptions & {
+  readonly version: string;
+  /** Where the words for people go. */
+  readonly print: (text: string) => void;
+};
+
+/**
+ * Runs the switch until a signal asks it to end (a second one ends it at once), or a part of it dies.
+ *
+ * @returns the exit code
+ * @throws ConfigError as `startSwitch`
+ */
+export async function serve(config: Config, options: ServeOptions): Promise<number> {
+  const started = startSwitch(config, options);
+  const asked = untilSignal(options.print);
+  const running = await started;
+  options.print(welcome(config, running, options.version));
+  const lost = await Promise.race([asked, running.lost]);
+  if (lost !== undefined) options.print(`Stopping: ${lost}\n`);
+  await running.stop();
+  return lost === undefined ? 0 : 1;
+}
+
+function untilSignal(print: (text: string) => void): Promise<undefined> {
+  return new Promise((resolve) => {
+    let hasAsked = false;
+    const onSignal = (): void => {
+      if (hasAsked) process.exit(1);
+      hasAsked = true;
+      print('\nEnding calls and closing; once more to stop at once.\n');
+      resolve(undefined);
+    };
+    process.on('SIGTERM', onSignal);
+    process.on('SIGINT', onSignal);
+  });
+}
+
+function welcome(config: Config, running: RunningSwitch, version: string): string {
+  const { domain, listeners, otherRealms, context } = running;
+  const people = context.accounts.list().length;
+  const rooms = config.rooms.list.map(({ name, number }) =>
+    number === undefined ? name : `${name} (dial ${number})`,
+  );
+  const lines = [
+    `Parley ${version} serves the domain ${domain}`,
+    `  SIP       ${sockets(listeners) || `at drachtio-server ${config.engine.host}`}`,
+    `  Rooms     ${rooms.join(', ')}${config.rooms.allowNew ? ', and any other #name that somebody calls' : ''}`,
+    `  Accounts  ${people}`,
+    `  Data      ${path.resolve(config.dataFolder)}`,
+    '',
+  ];
+  for (const realm of otherRealms) {
+    lines.push(
+      `Some accounts have passwords for the domain ${realm}: set sip.domain = "${realm}", or their passwords anew.`,
+      '',
+    );
+  }
+  const server = serverName(listeners, domain);
+  lines.push(
+    'What to do next:',
+    people === 0
+      ? '  1. Make an account:   npx parley user add NAME'
+      : '  1. Another account:   npx parley user add NAME',
+    `  2. Talk:              npx parley phone --as NAME, or any SIP phone with the server ${server}; call lobby`,
+    '',
+  );
+  return lines.join('\n');
+}
+
+/** One entry for each address and port, with its transports. */
+function sockets(listeners: readonly Listening[]): string {
+  const transports = new Map<string, string[]>();
+  for (const { transport, address, port } of listeners) {
+    const where = hostPort(address, port);
+    transports.set(where, [...(transports.get(where) ?? []), transport.toUpperCase()]);
+  }
+  return [...transports].map(([where, names]) => `${where} ${names.join('+')}`).join(', ');
+}
+
+/** What to type into a phone on the same network. */
+function serverName(listeners: readonly Listening[], domain: string): string {
+  const isReachable = ({ address }: Listening): boolean =>
+    !address.startsWith('127.') && address !== '::1' && !address.includes(':');
+  const listener = listeners.find(isReachable) ?? listeners[0];
+  return listener === undefined ? domain : hostPort(listener.address, listener.port);
+}
+
+function hostPort(address: string, port: number): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
