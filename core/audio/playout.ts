@@ -25,6 +25,8 @@ export type PlayoutOptions = {
   /** From `codec.createDecoder()` or `createFecDecoder()`; closed by `close`. */
   readonly decoder: AudioDecoder;
   readonly jitter?: Pick<JitterBufferOptions, 'quantile' | 'minDelayMs' | 'maxDelayMs'>;
+  /** Where packets have been kept until now, when they were before anybody wanted to play them. */
+  readonly kept?: { readonly jitterBuffer: JitterBuffer; readonly activity: PacketActivity };
 };
 
 /** What a frame is made of: `voice` of packets, `concealed` wholly or in part, `silence` of nothing. */
@@ -49,13 +51,15 @@ export class AudioPlayout {
     this.#decoder = options.decoder;
     this.#frameSamples = (FRAME_MS * codec.sampleRateHz) / 1000;
     this.#samplesPerTick = codec.sampleRateHz / codec.clockRateHz;
-    this.activity = new PacketActivity(codec.name);
+    this.activity = options.kept?.activity ?? new PacketActivity(codec.name);
     this.#held = new Int16Array((HELD_MS * codec.sampleRateHz) / 1000);
-    this.jitterBuffer = new JitterBuffer({
-      ...options.jitter,
-      clockRateHz: codec.clockRateHz,
-      durationOf: codec.durationOf,
-    });
+    this.jitterBuffer =
+      options.kept?.jitterBuffer ??
+      new JitterBuffer({
+        ...options.jitter,
+        clockRateHz: codec.clockRateHz,
+        durationOf: codec.durationOf,
+      });
   }
 
   get counters(): JitterBufferCounters {

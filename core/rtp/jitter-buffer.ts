@@ -257,10 +257,20 @@ export class JitterBuffer {
     this.#played = -1;
   }
 
+  /** Up to `count` of the latest packets, oldest first, whether they have been played or not. */
+  latest(count: number): Uint8Array[] {
+    return this.#before(this.#highest, count);
+  }
+
   /** Up to `count` packets from before the one that `pull` gave last, oldest first: what a cold decoder is primed with. */
   history(count: number): Uint8Array[] {
+    return this.#before(this.#played - 1, count);
+  }
+
+  /** Packets without a gap up to and including `last`. */
+  #before(last: number, count: number): Uint8Array[] {
     const packets: Uint8Array[] = [];
-    for (let sequence = this.#played - 1; packets.length < count && sequence >= 0; sequence--) {
+    for (let sequence = last; packets.length < count && sequence >= 0; sequence--) {
       if (!this.#ring.has(sequence)) break;
       if (this.#ring.duration(sequence) > 0) packets.unshift(this.#ring.payload(sequence));
     }
