@@ -41,8 +41,8 @@ type SrfTransactions = {
   addDialog(dialog: DialogEntry): void;
   removeDialog(dialog: Pick<DialogEntry, 'id'>): void;
   request(
+    uri: string,
     options: {
-      uri?: string;
       method: string;
       proxy?: string;
       stackDialogId?: string;
@@ -53,6 +53,9 @@ type SrfTransactions = {
     callback: (error: unknown, request: SipRequest | undefined) => void,
   ): void;
 };
+
+/** What drachtio-srf and the engine take for the remote target of a dialog. */
+const REMOTE_TARGET = 'sip:placeholder';
 
 export class Transactions {
   readonly #srf: SrfTransactions;
@@ -71,18 +74,17 @@ export class Transactions {
 
   /** Sends a request; the events never come before this returns, except `refused`. */
   send(outgoing: Outgoing, events: OutgoingEvents): void {
-    const { uri, proxy, dialogId, body, socket } = outgoing;
+    const { uri = REMOTE_TARGET, proxy, dialogId, body, socket } = outgoing;
     const options = {
       method: outgoing.method,
       headers: { ...outgoing.headers },
-      ...(uri === undefined ? {} : { uri }),
       ...(proxy === undefined ? {} : { proxy }),
       ...(dialogId === undefined ? {} : { stackDialogId: dialogId }),
       ...(body === undefined || body === '' ? {} : { body }),
       ...(socket === undefined ? {} : { _socket: socket }),
     };
     try {
-      this.#srf.request(options, (error, request) => {
+      this.#srf.request(uri, options, (error, request) => {
         if (request === undefined || (error !== null && error !== undefined)) {
           events.refused(error instanceof Error ? error : new Error(String(error)));
           return;
