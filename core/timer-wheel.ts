@@ -74,8 +74,8 @@ export class TimerWheel<Payload> {
 
   /**
    * Hands out everything due at `nowMs`, earliest first, equal deadlines in the order of scheduling. `onDue` may
-   * schedule and cancel; what it schedules for a moment that has passed is due at the next call. A `nowMs` earlier than
-   * the last one does nothing.
+   * schedule and cancel; what it schedules for a moment up to `nowMs` is handed out in this call too, one tick later at
+   * least. A `nowMs` earlier than the last one does nothing.
    */
   advance(nowMs: number, onDue: (payload: Payload) => void): void {
     const target = Math.floor(nowMs);
