@@ -35,7 +35,8 @@ export function loadConfig({ file, environment, flags = {} }: ConfigSources): Co
   if (secretFault !== undefined) faults.push(secretFault);
 
   const result = configSchema.safeParse(draft.tree);
-  if (!result.success) faults.push(...result.error.issues.flatMap(faultsOf));
+  if (!result.success)
+    faults.push(...result.error.issues.flatMap((issue) => faultsOf(issue, draft)));
   else faults.push(...checkRelations(result.data));
   if (!result.success || faults.length > 0) throw invalid(faults, draft.origins, path);
   return deepFreeze(result.data);
@@ -136,7 +137,7 @@ type Issue = {
   readonly keys?: readonly string[];
 };
 
-function faultsOf(issue: Issue): ConfigFault[] {
+function faultsOf(issue: Issue, { tree }: Draft): ConfigFault[] {
   const path = issue.path.map(String).join('.');
   if (issue.code === 'unrecognized_keys' && issue.keys !== undefined) {
     return issue.keys.map((key) => ({
@@ -144,8 +145,15 @@ function faultsOf(issue: Issue): ConfigFault[] {
       message: 'no such setting',
     }));
   }
-  const message = issue.message.replace(/^Invalid input: /, '');
-  return [{ path, message }];
+  const value = issue.path.reduce<unknown>(
+    (branch, name) => (branch as Record<PropertyKey, unknown> | undefined)?.[name],
+    tree,
+  );
+  const given = value === undefined || isTree(value) ? '' : `, not ${JSON.stringify(value)}`;
+  const message = issue.message
+    .replace(/^Invalid (?:input|option): /, '')
+    .replace(/, received .*$/, '');
+  return [{ path, message: message + given }];
 }
 
 function invalid(

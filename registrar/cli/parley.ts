@@ -2,20 +2,9 @@
 /** The `parley` command: reads its first word, runs that command, and turns failures into one sentence and exit code 1. */
 import { SwitchError } from '../../core/errors.ts';
 import { workerUrl } from '../../core/worker-url.ts';
-import { serve } from '../main.ts';
 import { CONFIG_OPTIONS, configFrom, parseWords, UsageError } from './arguments.ts';
-import { runUser, USER_USAGE } from './user.ts';
+import { USAGE } from './usage.ts';
 import { readVersion } from './version.ts';
-
-const USAGE = `Usage:
-  parley serve [--port PORT] [--domain NAME] [--data FOLDER]
-${USER_USAGE}
-  parley phone [--as NAME]      the softphone; parley phone --help tells more
-  parley demo                   two softphones and a room on this machine
-  parley --help | --version
-
-serve and user take --config FILE and --set KEY=VALUE (any setting; see config/parley.example.toml).
-`;
 
 function print(text: string): void {
   process.stdout.write(text);
@@ -40,6 +29,7 @@ async function runServe(args: readonly string[]): Promise<number> {
     'sip.domain': values.domain,
     dataFolder: values.data,
   });
+  const { serve } = await import('../main.ts');
   return serve(config, { version: readVersion(), print });
 }
 
@@ -48,7 +38,7 @@ async function run([word, ...rest]: readonly string[]): Promise<number> {
     case 'serve':
       return runServe(rest);
     case 'user':
-      print(rest.includes('--help') ? USAGE : await runUser(rest));
+      print(rest.includes('--help') ? USAGE : await (await import('./user.ts')).runUser(rest));
       return 0;
     case 'phone':
       return (await load<{ runPhone: Program }>('../../softphone/main')).runPhone(rest);

@@ -9,11 +9,6 @@ import { openStore, type Store } from '../app/store/store.ts';
 import { CONFIG_OPTIONS, configFrom, parseWords, UsageError } from './arguments.ts';
 import { choosePassword } from './password.ts';
 
-export const USER_USAGE = `  parley user add NAME [--name "Real Name"] [--password-stdin]
-  parley user list
-  parley user passwd NAME [--password-stdin]
-  parley user remove NAME`;
-
 type Command = {
   readonly accounts: AccountBook;
   readonly store: Store;
