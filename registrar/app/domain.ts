@@ -1,5 +1,6 @@
 /** The one domain that the switch serves, and every other way to write it. */
 import { ParseError } from '../../core/errors.ts';
+import { isIPv4 } from '../../core/sip/host.ts';
 import { escapeUser, parseUri } from '../../core/sip/uri.ts';
 import { canonicalName } from './names.ts';
 
@@ -31,7 +32,12 @@ export function createDomain(options: DomainOptions): Domain {
   const name = options.name.toLowerCase();
   const isLocal = (host: string): boolean => {
     const plain = plainHost(host);
-    return plain === name || ALWAYS_LOCAL.has(plain) || options.aliases().has(plain);
+    return (
+      plain === name ||
+      ALWAYS_LOCAL.has(plain) ||
+      (plain.startsWith('127.') && isIPv4(plain)) ||
+      options.aliases().has(plain)
+    );
   };
   const rawUserOf = (uri: string): string | undefined => {
     const parsed = tryParseUri(uri);
@@ -54,7 +60,7 @@ export function createDomain(options: DomainOptions): Domain {
   };
 }
 
-const ALWAYS_LOCAL: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '::1']);
+const ALWAYS_LOCAL: ReadonlySet<string> = new Set(['localhost', '::1']);
 
 function plainHost(host: string): string {
   const plain = host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host;

@@ -185,7 +185,8 @@ function bindingOf({ contact, request, lifetimeSeconds, nowMs }: ContactStep): B
     cseq: request.cseq,
     q: contact.q,
     instanceId: contact.instanceId,
-    regId: contact.regId,
+    // RFC 5626 section 6: reg-id means nothing without an instance.
+    regId: contact.instanceId === undefined ? undefined : contact.regId,
     userAgent: request.userAgent,
     sourceAddress: request.sourceAddress,
     sourcePort: request.sourcePort,

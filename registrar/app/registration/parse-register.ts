@@ -48,15 +48,13 @@ function contactOf(element: string): RegisteredContact {
   if (element.length > MAX_CONTACT_CHARACTERS) throw malformed('Contact', 'too long');
   const { uri, params } = NameAddr.parse(element);
   if (uri.kind !== 'sip') throw malformed('Contact', 'not a SIP URI');
-  const instanceId = params.get('+sip.instance');
   return {
     uri,
     parameters: params.without('expires').toString(),
     expiresSeconds: params.has('expires') ? lifetimeOf(params.get('expires')) : undefined,
     q: qualityOf(params),
-    instanceId,
-    // RFC 5626 section 6: reg-id means nothing without an instance.
-    regId: instanceId === undefined ? undefined : regIdOf(params),
+    instanceId: params.get('+sip.instance'),
+    regId: regIdOf(params),
   };
 }
 
