@@ -143,9 +143,10 @@ export class RtpPeer {
    * @param samples - full scale is 1; a last piece of less than 20 ms is left out
    */
   async play(samples: Float32Array, options: { isPaced?: boolean } = {}): Promise<void> {
-    const { sampleRateHz, clockRateHz, createEncoder } = AUDIO_CODECS[this.codec];
+    const codec = AUDIO_CODECS[this.codec];
+    const { sampleRateHz, clockRateHz } = codec;
     const frame = (sampleRateHz * PACKET_MS) / 1000;
-    const encoder = createEncoder();
+    const encoder = codec.createEncoder();
     const startedMs = performance.now();
     try {
       for (let index = 0; (index + 1) * frame <= samples.length; index += 1) {
@@ -177,11 +178,12 @@ export class RtpPeer {
 
   /** What the received audio sounds like, put in place by RTP timestamp; gaps are silent. Keys are left out. */
   async heard(): Promise<Sound> {
-    const { sampleRateHz, clockRateHz, createFecDecoder } = AUDIO_CODECS[this.codec];
+    const codec = AUDIO_CODECS[this.codec];
+    const { sampleRateHz, clockRateHz } = codec;
     const packets = this.received.filter(({ payloadType }) => payloadType === this.payloadType);
     const [first] = packets;
     if (first === undefined) return { samples: new Float32Array(0), sampleRateHz };
-    const decoder = await createFecDecoder();
+    const decoder = await codec.createFecDecoder();
     const pcm = new Int16Array(0.12 * sampleRateHz);
     const pieces = packets.map((packet) => {
       const count = decoder.decode(packet.payload, pcm);
