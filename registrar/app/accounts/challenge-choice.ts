@@ -63,7 +63,7 @@ export class ChallengeChoice {
     return ['MD5'];
   }
 
-  /** The client has given right credentials: if it was offered a choice, it can cope with one. */
+  /** The client has answered a challenge, right or wrong: if it was offered a choice, it can cope with one. */
   answered(client: Challenged): void {
     if (this.#impressions.size === 0) return;
     const key = keyOf(client);

@@ -99,6 +99,7 @@ export class DigestAuthenticator implements Authenticator {
     const { accounts, clock } = this.#options;
     const secret = accounts.secretOf(credentials.username, credentials.algorithm);
     const accountKey = credentials.username.toLowerCase();
+    this.#choice.answered(client);
     this.#refuseWhilePaused(client.address, accountKey, secret?.account);
     const isRight = isRightResponse(credentials, request.method, secret?.ha1 ?? this.#dummyHa1);
     if (
@@ -123,7 +124,6 @@ export class DigestAuthenticator implements Authenticator {
       return undefined;
     }
     this.#accountPenalties.forgive(accountKey);
-    this.#choice.answered(client);
     return secret.account;
   }
 
