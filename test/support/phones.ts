@@ -1,5 +1,6 @@
 /** Real SIP phones of several makes behind one face, each in a process of its own. */
 
+import type { Runnable } from 'mocha';
 import { Baresip } from './phones/baresip.ts';
 import { Linphone } from './phones/linphone.ts';
 import type { Phone, PhoneSettings } from './phones/phone.ts';
@@ -39,9 +40,12 @@ export class PhoneGroup {
     return phone;
   }
 
-  /** What each of them said, for a failure message. */
-  describe(): string {
-    return this.#phones.map((phone) => phone.describe()).join('\n');
+  /** To be called after each test: adds to a failure what each of them said. */
+  explain(test: Runnable | undefined): void {
+    const error: unknown = test?.state === 'failed' ? (test as { err?: unknown }).err : undefined;
+    if (!(error instanceof Error)) return;
+    const outputs = this.#phones.map((phone) => phone.describe()).join('\n');
+    error.stack = `${error.stack ?? error.message}\n${outputs}`;
   }
 
   /** Ends one phone before the others. */

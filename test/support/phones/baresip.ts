@@ -94,7 +94,7 @@ export class Baresip extends Phone {
       'audio_txmode thread',
       'jitter_buffer_delay 5-10',
       'ringback_disabled yes',
-      'opus_bitrate 28000',
+      'opus_bitrate 48000',
       'module_path /usr/lib/baresip/modules',
       ...modules,
       `snd_path ${this.file('heard')}`,

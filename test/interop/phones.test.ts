@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describeScore, judge, scoreSound } from '../../core/audio/score.ts';
+import type { Sound } from '../../core/audio/score.ts';
+import { LiveSwitch } from '../support/live-switch.ts';
+import { requirePeer } from '../support/peers.ts';
+import { PhoneGroup, programsOf, SILENCE_BEFORE_SECONDS } from '../support/phones.ts';
+import type { Phone, PhoneCodec, PhoneMake } from '../support/phones.ts';
+import { speech } from '../support/speech.ts';
+import { measureAwake } from '../support/stalls.ts';
+import { VirtualSound } from '../support/virtual-sound.ts';
+
+const SPEECH_SECONDS = 5;
+/** What every leg must reach; the profile `call` alone asks for less. */
+const CORRELATION = 0.9;
+
+const PEOPLE = { anna: 'baresip', bruno: 'linphone', clara: 'baresip', david: 'twinkle' } as const;
+type Person = keyof typeof PEOPLE;
+const secretOf = (person: Person): string => `${person}-secret`;
+
+const SETUPS: readonly {
+  readonly title: string;
+  readonly people: readonly Person[];
+  readonly transport: 'udp' | 'tcp';
+  readonly codec: PhoneCodec;
+}[] = [
+  { title: 'Opus over UDP', people: ['anna', 'bruno'], transport: 'udp', codec: 'opus' },
+  { title: 'PCMU over TCP', people: ['anna', 'bruno'], transport: 'tcp', codec: 'pcmu' },
+  { title: 'Twinkle', people: ['david', 'bruno'], transport: 'udp', codec: 'pcmu' },
+];
+
+function assertHeard(reference: Sound, heard: Sound | undefined, who: string): void {
+  assert.ok(heard, `${who}: nothing was recorded`);
+  const score = scoreSound(reference, heard);
+  const { failures } = judge(score, 'call');
+  assert.deepEqual(failures, [], `${who}: ${describeScore(score)}`);
+  assert.ok(score.ncc >= CORRELATION, `${who}: ${describeScore(score)}`);
+}
+
+for (const { title, people, transport, codec } of SETUPS) {
+  const makes = [...new Set(people.map((person): PhoneMake => PEOPLE[person]))];
+
+  describe(`phones: ${title}`, function () {
+    this.timeout(120_000);
+    const parley = new LiveSwitch();
+    let sound: VirtualSound | undefined;
+    const phones = new PhoneGroup();
+    const phone = {} as Record<Person, Phone>;
+    const voice = {} as Record<Person, Sound>;
+
+    before(async function () {
+      requirePeer(this, ...programsOf(...makes));
+      await parley.start();
+      if (makes.includes('twinkle')) sound = await VirtualSound.start(people);
+      await Promise.all(
+        people.map(async (person) => {
+          await parley.addAccounts([{ user: person, password: secretOf(person) }]);
+          voice[person] = await speech(person, SPEECH_SECONDS);
+          phone[person] = await phones.add(PEOPLE[person], {
+            user: person,
+            password: secretOf(person),
+            domain: parley.domain,
+            server: parley.server,
+            transport,
+            codecs: [codec],
+            play: voice[person],
+            contacts: people.filter((other) => other !== person),
+            sound,
+          });
+        }),
+      );
+    });
+
+    afterEach(async function () {
+      phones.explain(this.currentTest);
+      await parley.nothingLeft();
+    });
+
+    after(async () => {
+      await phones.down();
+      await sound?.stop();
+      await parley.stop();
+    });
+
+    it('are registered', () => {
+      for (const person of people) parley.isReachable(person, transport);
+    });
+
+    for (const caller of people) {
+      for (const callee of people.filter((person) => person !== caller)) {
+        const names = `${caller} (${PEOPLE[caller]}) calls ${callee} (${PEOPLE[callee]})`;
+
+        it(`${names}: each hears the other`, async () => {
+          await measureAwake(async () => {
+            await phone[caller].call(callee);
+            await phone[callee].waitFor('incoming');
+            await phone[caller].waitFor('ringing');
+            await phone[callee].answer();
+            await phone[caller].waitFor('established');
+            await phone[callee].waitFor('established');
+            await Promise.all([phone[caller].speak(), phone[callee].speak()]);
+            await sleep((SILENCE_BEFORE_SECONDS + SPEECH_SECONDS + 1) * 1000);
+            await phone[caller].hangUp();
+            await phone[callee].waitFor('ended');
+            await phone[caller].waitFor('ended');
+            assertHeard(voice[caller], await phone[callee].heard(), `${callee} hears ${caller}`);
+            assertHeard(voice[callee], await phone[caller].heard(), `${caller} hears ${callee}`);
+          });
+        });
+
+        it(`${names}, who declines`, async () => {
+          await phone[caller].call(callee);
+          await phone[callee].waitFor('incoming');
+          await phone[caller].waitFor('ringing');
+          await phone[callee].decline();
+          await phone[caller].waitFor('ended');
+        });
+
+        it(`${names} and gives up while it rings`, async () => {
+          await phone[caller].call(callee);
+          await phone[callee].waitFor('incoming');
+          await phone[caller].waitFor('ringing');
+          await phone[caller].hangUp();
+          await phone[callee].waitFor('ended');
+        });
+
+        it(`${caller} writes to ${callee}`, async () => {
+          const text = `Grüße von ${caller} an ${callee}`;
+          await phone[caller].message(callee, text);
+          await phone[callee].waitFor(new RegExp(text));
+        });
+      }
+    }
+  });
+}

@@ -1,0 +1,114 @@
+/** The whole switch, run in this process on ports of its own, for programs that know nothing of it. */
+
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { loadConfig } from '../../config/load.ts';
+import { nullLog } from '../../core/log.ts';
+import { startSwitch } from '../../registrar/main.ts';
+import type { RunningSwitch } from '../../registrar/main.ts';
+
+const LOOPBACK = '127.0.0.1';
+/** A fifth of what RFC 3261 advises: what waits 64 times that for lost answers is over in seven seconds. */
+const T1_MS = 100;
+const DEFAULTS = {
+  'sip.port': '0',
+  'sip.listenAddresses': LOOPBACK,
+  'sip.domain': 'parley.test',
+  'rtp.listenAddresses': LOOPBACK,
+  // Devices of the same person come and go in a test.
+  'registration.maxBindingsPerAccount': '100',
+};
+
+/** What may still be there when nobody talks: registered phones keep their connections. */
+const AT_REST = /^(?:flows|connections|bindings)$/i;
+/** What ends by itself, but only when no retransmission of the last message can come any more. */
+const LINGERS = /^(?:transactions|timers)/i;
+
+export class LiveSwitch {
+  readonly domain = DEFAULTS['sip.domain'];
+  #running: RunningSwitch | undefined;
+  #folder: string | undefined;
+
+  /** Starts it; `settings` are configuration keys and their text. */
+  async start(settings: Readonly<Record<string, string>> = {}): Promise<void> {
+    this.#folder = await mkdtemp(path.join(tmpdir(), 'parley-switch-'));
+    const config = loadConfig({
+      environment: {},
+      flags: { ...DEFAULTS, dataFolder: this.#folder, ...settings },
+    });
+    this.#running = await startSwitch(config, { log: nullLog, engineTimers: { t1Ms: T1_MS } });
+  }
+
+  get running(): RunningSwitch {
+    assert.ok(this.#running, 'the switch is not running');
+    return this.#running;
+  }
+
+  /** UDP and TCP. */
+  get server(): { readonly address: string; readonly port: number } {
+    const listener = this.running.listeners.find(({ transport }) => transport === 'udp');
+    assert.ok(listener);
+    return { address: LOOPBACK, port: listener.port };
+  }
+
+  async addAccounts(
+    people: readonly { readonly user: string; readonly password: string }[],
+  ): Promise<void> {
+    const { accounts } = this.running.context;
+    for (const { user, password } of people) {
+      await accounts.add({ nickname: user, password, displayName: user });
+    }
+  }
+
+  /** Fails unless a device of theirs is registered, by this transport if one is given. */
+  isReachable(user: string, transport?: 'udp' | 'tcp'): void {
+    const bindings = this.running.context.location.bindingsOf(user);
+    assert.notEqual(bindings.length, 0, `${user} is not registered`);
+    if (transport !== undefined) {
+      assert.deepEqual(
+        bindings.map((binding) => binding.transport),
+        bindings.map(() => transport),
+      );
+    }
+  }
+
+  isUnreachable(user: string): void {
+    assert.deepEqual(this.running.context.location.bindingsOf(user), []);
+  }
+
+  forgetBindings(user: string): void {
+    const { location } = this.running.context;
+    for (const binding of location.bindingsOf(user)) location.forget(binding);
+  }
+
+  /** Fails unless every call, dialog, room, request and port is given back within some seconds. */
+  async nothingLeft(): Promise<void> {
+    if (this.#running !== undefined) await this.#empty((name) => !LINGERS.test(name), 5000);
+  }
+
+  async #empty(isCounted: (name: string) => boolean, withinMs: number): Promise<void> {
+    const end = Date.now() + withinMs;
+    for (;;) {
+      const { engine, ...others } = await this.running.holdings();
+      const left = Object.entries({ ...engine, ...others }).filter(
+        ([name, count]) => count !== 0 && !AT_REST.test(name) && isCounted(name),
+      );
+      if (left.length === 0) return;
+      if (Date.now() > end) assert.deepEqual(Object.fromEntries(left), {}, 'something is left');
+      await sleep(50);
+    }
+  }
+
+  /** Fails when a transaction or timer outlives its last retransmission; then ends the switch and removes its data. */
+  async stop(): Promise<void> {
+    try {
+      if (this.#running !== undefined) await this.#empty(() => true, 64 * T1_MS + 5000);
+    } finally {
+      await this.#running?.stop();
+      if (this.#folder !== undefined) await rm(this.#folder, { recursive: true, force: true });
+    }
+  }
+}
