@@ -28,8 +28,8 @@ type AwaitedAnswer = { readonly answerer: Side; readonly acknowledge: Acknowledg
 
 export class Exchange {
   readonly #options: ExchangeOptions;
-  /** Who began the exchange that goes on now. */
-  #offerer: Side | undefined;
+  /** The exchange that goes on now, by who began it; each has its own object. */
+  #current: { readonly offerer: Side } | undefined;
   #awaited: AwaitedAnswer | undefined;
 
   constructor(options: ExchangeOptions) {
@@ -51,24 +51,25 @@ export class Exchange {
       respond(response, { status: 415, headers: { Accept: 'application/sdp' } });
       return;
     }
-    if (this.#offerer !== undefined) {
+    if (this.#current !== undefined) {
       const seconds = Math.floor(this.#options.random() * 10);
-      const isSameSide = this.#offerer === leg.side;
+      const isSameSide = this.#current.offerer === leg.side;
       respond(response, {
         status: isSameSide ? 500 : 491,
         headers: isSameSide ? { 'Retry-After': String(seconds) } : {},
       });
       return;
     }
-    this.#offerer = leg.side;
+    const current = { offerer: leg.side };
+    this.#current = current;
     void this.#passOn(leg, request, response).finally(() => {
-      if (this.#awaited === undefined) this.#offerer = undefined;
+      if (this.#current === current) this.#finish();
     });
   }
 
   /** A 2xx with the other side's offer goes to `answerer`; whoever sends it calls this first. */
   awaitAnswer(answerer: Side, acknowledge: Acknowledge): void {
-    this.#offerer = otherSide(answerer);
+    this.#current = { offerer: otherSide(answerer) };
     this.#awaited = { answerer, acknowledge };
   }
 
@@ -77,8 +78,9 @@ export class Exchange {
     const awaited = this.#awaited;
     if (awaited?.answerer !== leg.side) return;
     this.#awaited = undefined;
+    const current = this.#current;
     void this.#answerLate(leg.side, request.body ?? '', awaited.acknowledge).finally(() => {
-      this.#offerer = undefined;
+      if (this.#current === current) this.#finish();
     });
   }
 
@@ -86,6 +88,11 @@ export class Exchange {
   close(): void {
     this.#awaited?.acknowledge({});
     this.#awaited = undefined;
+  }
+
+  /** Another exchange may begin, unless the answer of this one is still to come in the ACK. */
+  #finish(): void {
+    if (this.#awaited === undefined) this.#current = undefined;
   }
 
   async #passOn(leg: Leg, request: SipRequest, response: SipResponse): Promise<void> {
@@ -112,10 +119,11 @@ export class Exchange {
       } else if (hasOffer) await this.#completeAnswered(leg, peer, { response, answer });
       else await this.#completeOffered(leg, peer, { response, answer });
     } catch (error) {
-      this.#refuse(response, error);
+      this.#logFailure('call.exchange.failed', error);
       await media.restore().catch((cause: unknown) => {
         this.#logFailure('call.restore.failed', cause);
       });
+      this.#refuse(response, error);
     }
   }
 
@@ -153,8 +161,10 @@ export class Exchange {
   #accept(leg: Leg, response: SipResponse, sdp: string): Promise<boolean> {
     return new Promise((resolve) => {
       const headers = { ...contactOf(leg), ...sdpType(sdp), Allow: ALLOW };
-      respond(response, { status: 200, headers, body: sdp }, (error) => {
-        resolve(error === null || error === undefined);
+      respond(response, { status: 200, headers, body: sdp }, (_error, sent) => {
+        // At once: the next request of the phone may be right behind this in the same piece of the stream.
+        if (sent !== undefined) this.#finish();
+        resolve(sent !== undefined);
       });
     });
   }
@@ -184,12 +194,13 @@ export class Exchange {
     const headers = theirs === undefined ? {} : responseHeaders(theirs, this.#options.domain);
     // The asking phone must not take its own dialog for dead; it gets BYE if the call ends.
     const passed = status === 481 || status === 408 ? 480 : status;
+    this.#finish();
     respond(response, { status: passed, reason: passed === status ? reason : '', headers });
   }
 
   #refuse(response: SipResponse, error: unknown): void {
     const refusal = refusalOf(error, this.#options.domain);
-    this.#logFailure('call.exchange.failed', error);
+    this.#finish();
     respond(response, refusal ?? { status: 500 });
   }
 

@@ -21,16 +21,8 @@ export class Liveness {
   }
 
   watch(legs: readonly (Leg | undefined)[]): void {
-    if (this.#intervalMs === 0 || this.#isStopped) return;
-    const watched = legs
-      .filter((leg) => leg !== undefined)
-      .map((leg) => ({ leg, heard: leg.heard }));
-    this.#cancel = this.#clock.after(this.#intervalMs, () => {
-      for (const { leg, heard } of watched) {
-        if (leg.heard === heard && !leg.isOver) void this.#ask(leg);
-      }
-      this.watch(legs);
-    });
+    const watched = legs.filter((leg) => leg !== undefined);
+    this.#tick(watched.map((leg) => ({ leg, heard: leg.heard })));
   }
 
   stop(): void {
@@ -38,8 +30,24 @@ export class Liveness {
     this.#cancel?.();
   }
 
-  async #ask(leg: Leg): Promise<void> {
-    const answer = await leg.request('OPTIONS', { Accept: 'application/sdp' });
-    if (answer.isDialogGone && !this.#isStopped) this.#vanished(leg);
+  #tick(watched: readonly Watched[]): void {
+    if (this.#intervalMs === 0 || this.#isStopped) return;
+    this.#cancel = this.#clock.after(this.#intervalMs, () => {
+      for (const one of watched) {
+        const isSilent = one.leg.heard === one.heard;
+        one.heard = one.leg.heard;
+        if (isSilent && !one.leg.isOver) void this.#ask(one);
+      }
+      this.#tick(watched);
+    });
+  }
+
+  async #ask(one: Watched): Promise<void> {
+    const answer = await one.leg.request('OPTIONS', { Accept: 'application/sdp' });
+    one.heard = one.leg.heard;
+    if (answer.isDialogGone && !this.#isStopped) this.#vanished(one.leg);
   }
 }
+
+/** How much had been heard of a leg when it was looked at last. */
+type Watched = { readonly leg: Leg; heard: number };
