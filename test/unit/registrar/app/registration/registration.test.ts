@@ -1,0 +1,248 @@
+import assert from 'node:assert/strict';
+import { nullLog } from '../../../../../core/log.ts';
+import type { Config } from '../../../../../config/schema.ts';
+import { createDomain } from '../../../../../registrar/app/domain.ts';
+import type { BindingRows } from '../../../../../registrar/app/location/binding-rows.ts';
+import type { Binding } from '../../../../../registrar/app/location/location.ts';
+import { LocationBook } from '../../../../../registrar/app/location/location-book.ts';
+import { targetOf } from '../../../../../registrar/app/location/target.ts';
+import { installRegistration } from '../../../../../registrar/app/registration/registration.ts';
+import type { BindingChange } from '../../../../../registrar/app/location/update-bindings.ts';
+import { RequestRouter } from '../../../../../registrar/app/requests.ts';
+import type { Middleware } from '../../../../../registrar/app/srf.ts';
+import {
+  fakeExchange,
+  type FakeAnswer,
+  type FakeRequestOptions,
+} from '../../../../support/fake-request.ts';
+import { manualClock, type ManualClock } from '../../../../support/manual-clock.ts';
+
+const POLICY = {
+  minExpiresSeconds: 60,
+  defaultExpiresSeconds: 3600,
+  maxExpiresSeconds: 7200,
+  maxBindingsPerAccount: 10,
+};
+
+describe('REGISTER (RFC 3261 section 10.3)', () => {
+  let clock: ManualClock;
+  let location: LocationBook;
+  let kept: Binding[];
+  let written: BindingChange[][];
+  let storeFailure: Error | undefined;
+  let told: string[];
+  let handle: Middleware | undefined;
+
+  beforeEach(() => {
+    clock = manualClock();
+    kept = [];
+    written = [];
+    told = [];
+    storeFailure = undefined;
+    const rows: BindingRows = {
+      write: (changes) => {
+        if (storeFailure !== undefined) return Promise.reject(storeFailure);
+        written.push([...changes]);
+        return Promise.resolve();
+      },
+      load: () => Promise.resolve(kept),
+      loadOf: () => Promise.resolve(kept),
+    };
+    location = new LocationBook({ rows, policy: POLICY, clock, log: nullLog });
+    location.on('bindingAdded', ({ contactUri }, isFirst) =>
+      told.push(`added ${contactUri} ${isFirst}`),
+    );
+    location.on('bindingRefreshed', ({ contactUri }) => told.push(`refreshed ${contactUri}`));
+    location.on('bindingRemoved', ({ contactUri }, reason) => told.push(`${reason} ${contactUri}`));
+    const domain = createDomain({ name: 'example.org', aliases: () => new Set() });
+    const srf = {
+      use: (method: string, middleware: Middleware) => {
+        if (method === 'register') handle = middleware;
+      },
+    };
+    const requests = new RequestRouter({ srf, domain, log: nullLog });
+    const account = { nickname: 'alice', spelling: 'alice', displayName: '', createdAtMs: 0 };
+    const authenticator = { authenticate: () => Promise.resolve(account) };
+    const config = { registration: POLICY } as Config;
+    installRegistration({ requests, authenticator, domain, config, clock }, location);
+  });
+
+  const register = async (
+    headers: Readonly<Record<string, string>>,
+    options: FakeRequestOptions = {},
+  ): Promise<FakeAnswer> => {
+    const { request, response, answers } = fakeExchange({ ...options, headers });
+    handle?.(request, response, () => undefined);
+    for (let i = 0; i < 50 && answers.length === 0; i++) await Promise.resolve();
+    assert.equal(answers.length, 1);
+    const [answer] = answers;
+    assert.ok(answer);
+    return answer;
+  };
+
+  it('answers with every binding, its parameters and what is left of its life, and with Date', async () => {
+    const first = await register({
+      Contact:
+        '"Phone" <sip:alice-0x1@192.0.2.1:5062;ob>;+sip.instance="<urn:uuid:1>";expires=120;q=0.5',
+    });
+    assert.equal(first.status, 200);
+    assert.equal(
+      first.headers['Contact'],
+      '<sip:alice-0x1@192.0.2.1:5062;ob>;+sip.instance="<urn:uuid:1>";q=0.5;expires=120',
+    );
+    assert.match(first.headers['Date'] ?? '', /GMT$/);
+    assert.ok(!('Require' in first.headers));
+    clock.advance(20_000);
+    const second = await register({ 'Call-ID': 'b', Contact: '<sip:b@h>', Expires: '300' });
+    assert.match(
+      second.headers['Contact'] ?? '',
+      /^<sip:b@h>;expires=300, <sip:alice-0x1@.*;expires=100$/,
+    );
+  });
+
+  it('answers a question without Contact, and a REGISTER that removes the last one', async () => {
+    assert.ok(!('Contact' in (await register({})).headers));
+    await register({ Contact: '<sip:a@h>' });
+    assert.match((await register({ CSeq: '2 REGISTER' })).headers['Contact'] ?? '', /^<sip:a@h>/);
+    const gone = await register({ CSeq: '3 REGISTER', Contact: '*', Expires: '0' });
+    assert.equal(gone.status, 200);
+    assert.ok(!('Contact' in gone.headers));
+    assert.deepEqual(told, ['added sip:a@h true', 'unregistered sip:a@h']);
+  });
+
+  it('tells the minimum with 423', async () => {
+    const { status, headers } = await register({ Contact: '<sip:a@h>;expires=10' });
+    assert.deepEqual([status, headers['Min-Expires']], [423, '60']);
+  });
+
+  it('says that it understood reg-id (RFC 5626 section 6)', async () => {
+    const contact = '<sip:a@h;transport=tcp>;reg-id=1;+sip.instance="<urn:uuid:1>"';
+    assert.equal((await register({ Contact: contact })).headers['Require'], 'outbound');
+  });
+
+  it('reads a lifetime that is nonsense as an hour', async () => {
+    const { headers } = await register({ Contact: '<sip:a@h>;expires=soon' });
+    assert.match(headers['Contact'] ?? '', /;expires=3600$/);
+  });
+
+  it('names what is wrong with a bad one', async () => {
+    const bad: readonly (readonly [contact: string, reason: RegExp])[] = [
+      ['bogus', /Bad Contact/],
+      ['<sip:a@h', /Bad Contact/],
+      ['<sip:>', /Bad Contact/],
+      ['<mailto:a@h>', /not a SIP URI/],
+      ['<sip:a@h>;q=7', /Bad Contact: q/],
+      ['<sip:a@h>;reg-id=x;+sip.instance="<u>"', /reg-id/],
+      ['<sip:a@h>, *', /beside others/],
+      [`<sip:a@h;x=${'y'.repeat(2000)}>`, /too long/],
+      [Array.from({ length: 11 }, (_, i) => `<sip:a${i}@h>`).join(','), /too many/],
+    ];
+    for (const [Contact, reason] of bad) {
+      const answer = await register({ Contact });
+      assert.equal(answer.status, 400, Contact);
+      assert.match(answer.reason ?? '', reason);
+    }
+    assert.equal((await register({ Contact: '<sip:a@h>', CSeq: 'x REGISTER' })).status, 400);
+    assert.equal(
+      (await register({ Contact: '<sip:a@h>', Expires: '1', 'Call-ID': '' })).status,
+      400,
+    );
+    assert.deepEqual(location.bindingsOf('alice'), []);
+  });
+
+  it('lets nobody register somebody else', async () => {
+    const { status } = await register({
+      From: '<sip:bob@example.org>;tag=1',
+      Contact: '<sip:a@h>',
+    });
+    assert.equal(status, 403);
+  });
+
+  it('acknowledges nothing that is not kept, and then remembers nothing either', async () => {
+    storeFailure = new Error('disk full');
+    assert.equal((await register({ Contact: '<sip:a@h>' })).status, 500);
+    assert.deepEqual(location.bindingsOf('alice'), []);
+    assert.deepEqual(told, []);
+  });
+
+  it('forgets bindings when their time is over, and says so', async () => {
+    await register({ Contact: '<sip:a@h>', Expires: '60' });
+    await register({ 'Call-ID': 'b', Contact: '<sip:b@h>', Expires: '120' });
+    clock.advance(60_000);
+    assert.deepEqual(
+      location.bindingsOf('alice').map(({ contactUri }) => contactUri),
+      ['sip:b@h'],
+    );
+    clock.advance(1500);
+    assert.deepEqual(told.slice(2), ['expired sip:a@h']);
+    clock.advance(60_000);
+    assert.deepEqual(told.slice(2), ['expired sip:a@h', 'expired sip:b@h']);
+    assert.deepEqual(location.registeredNicknames(), []);
+    assert.equal(clock.activeTimers(), 0);
+    assert.equal(written.length, 4);
+  });
+
+  it('brings bindings back after a restart', async () => {
+    await register({ Contact: '<sip:a@h>' });
+    kept = location.bindingsOf('alice').slice();
+    const policy = POLICY;
+    const rows: BindingRows = {
+      write: () => Promise.resolve(),
+      load: () => Promise.resolve(kept),
+      loadOf: () => Promise.resolve(kept),
+    };
+    const restarted = new LocationBook({ rows, policy, clock, log: nullLog });
+    await restarted.load();
+    assert.deepEqual(restarted.bindingsOf('alice'), kept);
+    clock.advance(3_602_000);
+    assert.deepEqual(restarted.bindingsOf('alice'), []);
+    restarted.close();
+  });
+
+  it('forgets a device that proved to be gone, unless it has come back meanwhile', async () => {
+    await register({ Contact: '<sip:a@h>' });
+    const [binding] = location.bindingsOf('alice');
+    assert.ok(binding);
+    await register({ CSeq: '2 REGISTER', Contact: '<sip:a@h>' });
+    location.forget(binding);
+    const [refreshed] = location.bindingsOf('alice');
+    assert.ok(refreshed);
+    location.forget(refreshed);
+    assert.deepEqual(location.bindingsOf('alice'), []);
+    assert.equal(told.at(-1), 'unreachable sip:a@h');
+  });
+
+  describe('target of a binding', () => {
+    const targetFor = async (transport: string, address: string): Promise<unknown> => {
+      await register(
+        { Contact: `<sip:a-0x1@10.0.0.9:1111;transport=${transport}>` },
+        { transport, address, port: 4444 },
+      );
+      const [binding] = location.bindingsOf('alice');
+      assert.ok(binding);
+      return targetOf(binding);
+    };
+
+    it('is the Contact, by way of where the REGISTER came from', async () => {
+      const uri = 'sip:a-0x1@10.0.0.9:1111;transport=udp';
+      assert.deepEqual(await targetFor('udp', '198.51.100.4'), {
+        uri,
+        proxy: 'sip:198.51.100.4:4444',
+      });
+    });
+
+    it('writes IPv6 in brackets', async () => {
+      const uri = 'sip:a-0x1@10.0.0.9:1111;transport=udp';
+      assert.deepEqual(await targetFor('udp', '2001:db8::1'), {
+        uri,
+        proxy: 'sip:[2001:db8::1]:4444',
+      });
+    });
+
+    it('leaves streams to the connection that the device opened', async () => {
+      assert.deepEqual(await targetFor('tcp', '198.51.100.4'), {
+        uri: 'sip:a-0x1@10.0.0.9:1111;transport=tcp',
+      });
+    });
+  });
+});
