@@ -84,6 +84,17 @@ export class LiveSwitch {
     for (const binding of location.bindingsOf(user)) location.forget(binding);
   }
 
+  /** Waits until so many people are in all rooms together. */
+  async hasParticipants(wanted: number, withinMs = 5000): Promise<void> {
+    const end = Date.now() + withinMs;
+    for (;;) {
+      const { participants } = await this.running.context.relay.statistics();
+      if (participants === wanted) return;
+      if (Date.now() > end) assert.equal(participants, wanted, 'people in rooms');
+      await sleep(50);
+    }
+  }
+
   /** Fails unless every call, dialog, room, request and port is given back within some seconds. */
   async nothingLeft(): Promise<void> {
     if (this.#running !== undefined) await this.#empty((name) => !LINGERS.test(name), 5000);

@@ -159,6 +159,11 @@ export abstract class Phone {
     return this.#program?.describe() ?? `${this.name} was never up`;
   }
 
+  /** Ends it without letting it tell anybody. */
+  kill(): void {
+    this.program.signal('SIGKILL');
+  }
+
   protected async beforeDown(): Promise<void> {
     // For phones that have more than one process.
   }
