@@ -51,6 +51,11 @@ export class PacketActivity {
     this.#table = codec === 'opus' ? undefined : g711Table(codec);
   }
 
+  /** What decoding showed last. */
+  get isKnownSpeech(): boolean {
+    return this.#isKnownSpeech;
+  }
+
   /** Looks at the packet in `bytes[start, end)`. */
   observe(bytes: Uint8Array, start: number, end: number): void {
     if (this.#table === undefined) {
