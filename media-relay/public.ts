@@ -7,13 +7,14 @@
  */
 
 import { Worker } from 'node:worker_threads';
-import { ConfigError, ControlError } from '../core/errors.ts';
+import { ControlError } from '../core/errors.ts';
 import { nullLog } from '../core/log.ts';
 import type { Log } from '../core/log.ts';
 import { threadUrl } from '../core/worker-url.ts';
-import { PortChannel, UdpChannel } from './control/channel.ts';
+import { UdpChannel } from './control/channel.ts';
 import { RelayClient } from './control/client.ts';
-import type { WorkerMessage } from './worker-messages.ts';
+import { relayInWorker } from './control/worker-relay.ts';
+import type { RelayWorkerData } from './worker-messages.ts';
 import type { MediaRelay } from './messages.ts';
 import { DEFAULT_SETTINGS } from './options.ts';
 import type { RelaySettings } from './options.ts';
@@ -26,10 +27,7 @@ export type MediaRelayOptions = Partial<RelaySettings> & {
   readonly log?: Log;
 };
 
-/** A command opens a few sockets at most. */
-const WORKER_DEADLINE_MS = 5000;
 const UDP_DEADLINE_MS = 3000;
-const STOP_DEADLINE_MS = 2000;
 
 /**
  * Starts a relay in a worker thread of its own.
@@ -38,42 +36,9 @@ const STOP_DEADLINE_MS = 2000;
  */
 export async function startMediaRelay(options: MediaRelayOptions = {}): Promise<MediaRelay> {
   const { log = nullLog, ng, ...settings } = options;
-  const worker = new Worker(threadUrl(import.meta.url, './worker'), {
-    workerData: { settings: { ...DEFAULT_SETTINGS, ...settings }, ng },
-  });
-  worker.on('message', (message: WorkerMessage) => {
-    if (message.kind === 'log') log[message.level](message.event, () => message.fields);
-  });
-  const ngEndpoint = await started(worker);
-  let onLost: ((reason: string) => void) | undefined;
-  const exited = new Promise<void>((resolve) => {
-    worker.once('error', (error) => {
-      onLost?.(error.message);
-    });
-    worker.once('exit', (code) => {
-      onLost?.(`the relay's worker ended with code ${code}`);
-      resolve();
-    });
-  });
-  const channel = new PortChannel(worker, WORKER_DEADLINE_MS, (event) => {
-    client.emit(event);
-  });
-  const client = new RelayClient({ channel, close, log, ngEndpoint });
-  onLost = (reason) => {
-    onLost = undefined;
-    log.error('relay.worker.lost', () => ({ reason }));
-    channel.close(reason);
-    client.emit({ kind: 'lost', reason });
-  };
-  async function close(): Promise<void> {
-    onLost = undefined;
-    channel.close('the relay was closed');
-    worker.postMessage({ kind: 'close' } satisfies WorkerMessage);
-    const timer = setTimeout(() => void worker.terminate(), STOP_DEADLINE_MS);
-    await exited;
-    clearTimeout(timer);
-  }
-  return client;
+  const workerData: RelayWorkerData = { settings: { ...DEFAULT_SETTINGS, ...settings }, ng };
+  const worker = new Worker(threadUrl(import.meta.url, './worker'), { workerData });
+  return await relayInWorker(worker, log);
 }
 
 /**
@@ -102,21 +67,5 @@ export async function connectMediaRelay(options: {
       return Promise.resolve();
     },
     log,
-  });
-}
-
-/** The worker's first word: that it runs, and where ng listens; or why not. */
-async function started(worker: Worker): Promise<MediaRelay['ngEndpoint']> {
-  return await new Promise((resolve, reject) => {
-    worker.once('error', reject);
-    worker.once('message', (message: WorkerMessage) => {
-      worker.removeListener('error', reject);
-      if (message.kind === 'started') {
-        resolve(message.ngEndpoint);
-        return;
-      }
-      void worker.terminate();
-      reject(new ConfigError('relay.start', message.kind === 'failed' ? message.reason : ''));
-    });
   });
 }
