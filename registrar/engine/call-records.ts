@@ -1,0 +1,40 @@
+/** Call record events for applications that ask for them (`cdr:attempt`, `cdr:start`, `cdr:stop`). */
+
+import type { Kernel } from './kernel.ts';
+
+type Source = 'network' | 'application';
+export type CallRole = 'uac' | 'uas' | 'proxy-uac' | 'proxy-uas';
+
+export class CallRecords {
+  readonly #kernel: Kernel;
+  readonly #isOn: boolean;
+
+  constructor(kernel: Kernel, isOn: boolean) {
+    this.#kernel = kernel;
+    this.#isOn = isOn;
+  }
+
+  /** True when somebody listens; whoever has to make the message first asks this. */
+  get isWanted(): boolean {
+    return this.#isOn;
+  }
+
+  attempt(source: Source, sip: Buffer): void {
+    this.#tell('cdr:attempt', source, undefined, sip);
+  }
+
+  start(source: Source, role: CallRole, sip: Buffer): void {
+    this.#tell('cdr:start', source, role, sip);
+  }
+
+  stop(source: Source, reason: string, sip: Buffer): void {
+    this.#tell('cdr:stop', source, reason, sip);
+  }
+
+  #tell(name: string, source: Source, detail: string | undefined, sip: Buffer): void {
+    if (!this.#isOn) return;
+    const application = this.#kernel.applications.select(name);
+    if (application === undefined) return;
+    this.#kernel.reports.callRecord(application.id, { name, source, detail }, sip);
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * The SIP engine without sockets: a drachtio server as far as applications can tell.
+ *
+ * Contract: see `seam.ts`. It never throws because of what a peer or an application sent.
+ */
+
+import { CallRecords } from './call-records.ts';
+import type { Application } from './control/applications.ts';
+import { Commands } from './control/commands.ts';
+import type { EngineCounts } from './counters.ts';
+import { DialogLifecycle } from './dialog/lifecycle.ts';
+import { SessionTimers } from './dialog/session-timer.ts';
+import { Kernel } from './kernel.ts';
+import { Network } from './network.ts';
+import type { EngineOptions } from './options.ts';
+import { Proxy } from './proxy/proxy.ts';
+import { Router } from './router.ts';
+import type { EngineInput, EngineOutput, SansIoEngine } from './seam.ts';
+import type { MessageSink } from './transport/transports.ts';
+import { DialogRequests } from './uac/dialog-requests.ts';
+import { Uac } from './uac/uac.ts';
+import { Uas } from './uas/uas.ts';
+
+const DEFAULT_VERSION = 'v0.9.10-parley';
+const APPLICATION_GONE = 'Application gone';
+
+/** What the engine holds; all but `applications`, `inboundFlows` and `counters` are zero when nothing is going on. */
+export type EngineStats = {
+  readonly serverTransactions: number;
+  readonly clientTransactions: number;
+  readonly dialogs: number;
+  readonly pendingRequests: number;
+  readonly sentRequests: number;
+  readonly proxied: number;
+  readonly sessionTimers: number;
+  readonly flows: number;
+  readonly flowBindings: number;
+  readonly queries: number;
+  readonly timers: number;
+  readonly applications: number;
+  readonly counters: EngineCounts;
+};
+
+export class Engine implements SansIoEngine {
+  readonly #kernel: Kernel;
+  readonly #router: Router;
+  readonly #lifecycle: DialogLifecycle;
+  readonly #sessionTimers: SessionTimers;
+  readonly #uas: Uas;
+  readonly #uac: Uac;
+  readonly #proxy: Proxy;
+  readonly #network: Network;
+  readonly #commands: Commands;
+
+  constructor(options: EngineOptions) {
+    const sink: MessageSink = {
+      message: (bytes, hop) => {
+        this.#network.message(bytes, hop);
+      },
+      brokenStream: (head, code, hop) => {
+        this.#network.brokenStream(head, code, hop);
+      },
+    };
+    const kernel = new Kernel(options, sink);
+    const records = new CallRecords(kernel, options.hasCallRecords ?? false);
+    const router = new Router(kernel);
+    const lifecycle = new DialogLifecycle(kernel, router, records);
+    const sessionTimers = new SessionTimers({ kernel, router, lifecycle });
+    const uas = new Uas({ kernel, lifecycle, records, sessionTimers });
+    const uac = new Uac({ kernel, router, lifecycle, records, sessionTimers });
+    const shared = { kernel, router, lifecycle, records, sessionTimers, uas, uac };
+    const dialogRequests = new DialogRequests(shared);
+    uac.inDialog = dialogRequests;
+    const proxy = new Proxy(shared);
+    this.#kernel = kernel;
+    this.#router = router;
+    this.#lifecycle = lifecycle;
+    this.#sessionTimers = sessionTimers;
+    this.#uas = uas;
+    this.#uac = uac;
+    this.#proxy = proxy;
+    this.#network = new Network({ ...shared, proxy });
+    this.#commands = new Commands({
+      ...shared,
+      dialogRequests,
+      proxy,
+      secret: options.secret,
+      version: options.version ?? DEFAULT_VERSION,
+      applicationLost: (application) => {
+        this.#applicationLost(application);
+      },
+    });
+  }
+
+  /** @param nowMs - monotonic milliseconds; a time that runs backwards counts as no time passed */
+  handleInput(input: EngineInput, nowMs: number): void {
+    this.#kernel.advance(nowMs);
+    switch (input.kind) {
+      case 'datagram':
+        this.#kernel.transports.handleDatagram(input);
+        return;
+      case 'flowAccepted':
+      case 'flowConnected':
+      case 'flowClosed':
+      case 'flowBytes':
+        this.#kernel.transports.handleFlow(input);
+        return;
+      case 'datagramFailed':
+        this.#datagramFailed(input);
+        return;
+      case 'controlOpened':
+        this.#commands.opened(input.controlId);
+        return;
+      case 'controlBytes':
+        this.#commands.received(input.controlId, input.bytes);
+        return;
+      case 'controlClosed':
+        this.#commands.closed(input.controlId);
+        return;
+      case 'resolved':
+        this.#router.resolved(input);
+        return;
+      case 'time':
+        return;
+    }
+  }
+
+  pollOutput(): EngineOutput | undefined {
+    return this.#kernel.poll();
+  }
+
+  nextDeadline(): { readonly atMs: number; readonly reason: string } | undefined {
+    const atMs = this.#kernel.nextTimerMs;
+    return atMs === undefined ? undefined : { atMs, reason: 'timer' };
+  }
+
+  stats(): EngineStats {
+    const kernel = this.#kernel;
+    return {
+      serverTransactions: kernel.serverCount,
+      clientTransactions: kernel.clientCount,
+      dialogs: kernel.dialogs.size,
+      pendingRequests: this.#uas.pendingCount,
+      sentRequests: this.#uac.pendingCount,
+      proxied: this.#proxy.size,
+      sessionTimers: this.#sessionTimers.size,
+      flows: kernel.transports.flowCount,
+      flowBindings: kernel.flowTable.size,
+      queries: this.#router.queryCount,
+      timers: kernel.timerCount,
+      applications: kernel.applications.size,
+      counters: kernel.counters.toRecord(),
+    };
+  }
+
+  #datagramFailed({ listenerId, remote }: Extract<EngineInput, { kind: 'datagramFailed' }>): void {
+    for (const transaction of [...this.#kernel.clients()]) {
+      const { hop } = transaction;
+      const isSame =
+        hop?.listener.id === listenerId &&
+        hop.remote.address === remote.address &&
+        hop.remote.port === remote.port;
+      if (isSame && hop.flow === undefined) transaction.datagramFailed();
+    }
+  }
+
+  /** Its calls are ended rather than left to nobody; what waited for it is refused. */
+  #applicationLost(application: Application): void {
+    this.#uas.applicationLost(application);
+    this.#uac.applicationLost(application);
+    this.#proxy.applicationLost(application);
+    for (const dialog of [...this.#kernel.dialogs]) {
+      if (dialog.application !== application) continue;
+      if (dialog.kind === 'subscribe') this.#lifecycle.terminateSubscription(dialog, 'deactivated');
+      else if (dialog.state === 'confirmed') {
+        this.#lifecycle.bye(dialog, 503, APPLICATION_GONE, 'system-initiated-termination');
+      }
+    }
+  }
+}

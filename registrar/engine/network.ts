@@ -1,0 +1,409 @@
+/** What becomes of each message from the network: repetition, refusal, part of a dialog, or something new. */
+
+import { ParseError } from '../../core/errors.ts';
+import { parseRAck } from '../../core/sip/cseq.ts';
+import { isKeepAlive, SipMessage } from '../../core/sip/message.ts';
+import { METHODS } from '../../core/sip/status.ts';
+import { validateRequest, validateResponse } from '../../core/sip/validate.ts';
+import type { Via } from '../../core/sip/via.ts';
+import type { CallRecords } from './call-records.ts';
+import { dialogIdOf, type Dialog } from './dialog/dialog.ts';
+import type { DialogLifecycle } from './dialog/lifecycle.ts';
+import { MIN_SESSION_SECONDS, type SessionTimers } from './dialog/session-timer.ts';
+import type { Kernel } from './kernel.ts';
+import { RequestBudget } from './overload.ts';
+import type { HeaderLine } from './template.ts';
+import { encodeReceived } from './text.ts';
+import { ServerTransaction } from './transaction/server.ts';
+import type { Hop } from './transport/flow.ts';
+import type { MessageSink } from './transport/transports.ts';
+import type { Uac } from './uac/uac.ts';
+import type { Uas } from './uas/uas.ts';
+import { UasRequest } from './uas/uas-request.ts';
+
+/** Methods that applications get outside dialogs. */
+const ALLOWED = METHODS.join(', ');
+/** Methods that mean nothing without the dialog or transaction that they name. */
+const NEVER_NEW: readonly string[] = ['BYE', 'UPDATE', 'PRACK', 'ACK', 'CANCEL'];
+const RETRY_AFTER: readonly HeaderLine[] = [['Retry-After', '5']];
+
+/** A request that has passed the door. */
+type Arrival = {
+  readonly message: SipMessage;
+  readonly hop: Hop;
+  readonly key: string;
+  readonly topVia: string;
+};
+
+/** What a proxy takes part in: requests that carry its Route, and CANCELs of what it has forwarded. */
+export type ProxyHook = {
+  /** @returns true when the request was forwarded */
+  forward(message: SipMessage, topVia: string, hop: Hop): boolean;
+  /** @returns true when the response was forwarded */
+  forwardResponse(message: SipMessage, hop: Hop): boolean;
+  cancel(transaction: ServerTransaction, cancel: SipMessage): void;
+};
+
+export type NetworkParts = {
+  readonly kernel: Kernel;
+  readonly uas: Uas;
+  readonly uac: Uac;
+  readonly lifecycle: DialogLifecycle;
+  readonly sessionTimers: SessionTimers;
+  readonly records: CallRecords;
+  readonly proxy: ProxyHook;
+};
+
+export class Network implements MessageSink {
+  readonly #parts: NetworkParts;
+  readonly #kernel: Kernel;
+  readonly #budget: RequestBudget;
+
+  constructor(parts: NetworkParts) {
+    this.#parts = parts;
+    this.#kernel = parts.kernel;
+    this.#budget = new RequestBudget(parts.kernel.limits);
+  }
+
+  message(bytes: Buffer, hop: Hop): void {
+    const message = this.#parse(bytes, hop);
+    if (message === undefined) return;
+    this.#kernel.counters.messagesByTransport.add(hop.transport);
+    if (message.isRequest) this.#request(message, hop);
+    else this.#response(message, hop);
+  }
+
+  brokenStream(head: Buffer, code: string, hop: Hop): void {
+    this.#kernel.counters.refusals.add(code);
+    const message = this.#parse(head, hop);
+    if (message?.isRequest !== true || message.method === 'ACK' || !message.has('Via')) return;
+    const topVia = stampedVia(message, hop);
+    if (topVia !== undefined) this.#refuse({ message, hop, topVia }, statusOfBrokenStream(code));
+  }
+
+  #parse(bytes: Buffer, hop: Hop): SipMessage | undefined {
+    try {
+      return SipMessage.parse(bytes, this.#kernel.messageLimits);
+    } catch (error) {
+      if (!(error instanceof ParseError)) throw error;
+      if (!isKeepAlive(bytes)) {
+        this.#kernel.counters.refusals.add('garbage');
+        this.#kernel.counters.messagesByTransport.add(hop.transport);
+      }
+      return undefined;
+    }
+  }
+
+  #response(message: SipMessage, hop: Hop): void {
+    const problem = validateResponse(message, this.#kernel.messageLimits);
+    if (problem !== undefined) {
+      this.#kernel.counters.refusals.add('malformedResponse');
+      return;
+    }
+    this.#kernel.counters.responsesReceived.add(String(message.statusCode));
+    const key = `${message.topVia().branch}\n${message.cseq.method}`;
+    const transaction = this.#kernel.client(key);
+    if (transaction !== undefined) transaction.receive({ message, hop });
+    else if (!this.#parts.proxy.forwardResponse(message, hop)) {
+      this.#kernel.counters.refusals.add('strayResponse');
+    }
+  }
+
+  #request(message: SipMessage, hop: Hop): void {
+    const via = readVia(message);
+    const key = via && serverKey(message, via, message.method);
+    const known = key === undefined ? undefined : this.#kernel.server(key);
+    if (known !== undefined) {
+      if (message.method === 'ACK') known.acknowledged();
+      else known.repeated();
+      return;
+    }
+    const label = isKnownMethod(message.method) ? message.method : 'other';
+    this.#kernel.counters.requestsReceived.add(label);
+    const problem = validateRequest(message, this.#kernel.messageLimits);
+    const topVia = via?.withReceived(hop.remote.address, hop.remote.port, true).toString();
+    if (problem !== undefined || key === undefined || topVia === undefined) {
+      this.#kernel.counters.refusals.add('malformedRequest');
+      if (problem?.isAnswerable !== true || topVia === undefined) return;
+      const { status, reasonPhrase: reason } = problem;
+      this.#kernel.answerStateless(message, { hop, topVia, status, reason });
+      return;
+    }
+    this.#arrive({ message, hop, key, topVia });
+  }
+
+  #arrive(arrival: Arrival): void {
+    const { message, hop } = arrival;
+    const { toTag } = message;
+    const dialog =
+      toTag === undefined
+        ? undefined
+        : this.#kernel.dialogs.find(message.callId, toTag, message.fromTag ?? '');
+    if (dialog !== undefined) {
+      this.#inDialog(arrival, dialog);
+      return;
+    }
+    if (message.method === 'CANCEL') {
+      this.#cancel(arrival);
+      return;
+    }
+    const admission = this.#budget.admit(hop.remote.address, this.#kernel.nowMs);
+    if (admission !== 'served') {
+      this.#kernel.counters.refusals.add(admission === 'refused' ? 'rateRefused' : 'rateDropped');
+      if (admission === 'refused') this.#refuse(arrival, 503, RETRY_AFTER);
+      return;
+    }
+    if (toTag !== undefined && this.#outsideItsDialog(arrival, toTag)) return;
+    if (message.method === 'ACK') {
+      this.#kernel.counters.refusals.add('strayAck');
+      return;
+    }
+    this.#new(arrival);
+  }
+
+  /**
+   * A request with a To tag that names no dialog of ours.
+   *
+   * @returns false when it may go to an application as a new one
+   */
+  #outsideItsDialog(arrival: Arrival, toTag: string): boolean {
+    const { message, hop, topVia } = arrival;
+    if (this.#parts.proxy.forward(message, topVia, hop)) return true;
+    const { method } = message;
+    const making = this.#parts.uac.making(dialogIdOf(message.callId, toTag));
+    if (method === 'NOTIFY' && making?.method === 'SUBSCRIBE') {
+      this.#inDialog(arrival, this.#parts.uac.dialogFromNotify(making, message, hop));
+      return true;
+    }
+    if (method === 'ACK') return false;
+    if (method !== 'INVITE' && !NEVER_NEW.includes(method)) return false;
+    this.#kernel.counters.refusals.add('noDialog');
+    this.#refuse(arrival, 481);
+    return true;
+  }
+
+  #new(arrival: Arrival): void {
+    const { message } = arrival;
+    const refusal = this.#refusalOfNew(message);
+    if (refusal !== undefined) {
+      this.#kernel.counters.refusals.add(refusal.kind);
+      this.#refuse(arrival, refusal.status, refusal.headers);
+      return;
+    }
+    const mergeKey = `${message.fromTag ?? ''}\n${message.callId}\n${message.cseq.sequence} ${message.method}`;
+    const twin = this.#kernel.mergedServer(mergeKey);
+    if (twin !== undefined && !twin.isProxied) {
+      this.#kernel.counters.refusals.add('merged');
+      this.#refuse(arrival, 482);
+      return;
+    }
+    const transaction = this.#begin(arrival, mergeKey);
+    this.#parts.uas.offer(message, transaction, undefined);
+  }
+
+  // eslint-disable-next-line complexity -- a list of reasons, one line each
+  #refusalOfNew(
+    message: SipMessage,
+  ): { kind: string; status: number; headers?: readonly HeaderLine[] } | undefined {
+    const { method } = message;
+    const { limits, applications } = this.#kernel;
+    if (NEVER_NEW.includes(method)) return { kind: 'noDialog', status: 481 };
+    const isUnknown = !isKnownMethod(method) && !applications.hasRoute(method.toLowerCase());
+    if (isUnknown) return { kind: 'unknownMethod', status: 501, headers: [['Allow', ALLOWED]] };
+    if (message.uri.kind === 'other') return { kind: 'unknownScheme', status: 416 };
+    if (message.maxForwards === 0 && method !== 'OPTIONS' && method !== 'REGISTER') {
+      return { kind: 'tooManyHops', status: 483 };
+    }
+    const inFlight = this.#parts.uas.pendingCount + this.#parts.uac.pendingCount;
+    const isFull =
+      inFlight >= limits.transactions ||
+      this.#kernel.transactionCount >= limits.retainedTransactions;
+    if (isFull) return { kind: 'overload', status: 503, headers: RETRY_AFTER };
+    if (method !== 'INVITE' && method !== 'SUBSCRIBE') return undefined;
+    if (this.#kernel.dialogs.size >= limits.dialogs) {
+      return { kind: 'overload', status: 503, headers: RETRY_AFTER };
+    }
+    if (message.contacts[0]?.uri.kind !== 'sip') return { kind: 'noContact', status: 400 };
+    const dialogId = dialogIdOf(message.callId, message.fromTag ?? '');
+    const isCopyOfOpen = method === 'INVITE' && this.#parts.uas.openInvite(dialogId) !== undefined;
+    if (isCopyOfOpen) return { kind: 'dialogInUse', status: 491 };
+    const isTaken = this.#kernel.dialogs.byId(dialogId) !== undefined;
+    return isTaken ? { kind: 'dialogInUse', status: 480 } : undefined;
+  }
+
+  #inDialog(arrival: Arrival, dialog: Dialog): void {
+    const { message, hop, topVia } = arrival;
+    const { method } = message;
+    if (method === 'ACK') {
+      this.#parts.uas.acknowledge(dialog, message, topVia, hop);
+      return;
+    }
+    if (method === 'CANCEL') {
+      this.#cancel(arrival);
+      return;
+    }
+    const refusal = this.#refusalInDialog(message, dialog);
+    if (refusal !== undefined) {
+      this.#kernel.counters.refusals.add(refusal.kind);
+      this.#refuse(arrival, refusal.status, refusal.headers);
+      return;
+    }
+    dialog.remoteSequence = message.cseq.sequence;
+    this.#parts.lifecycle.moveTo(dialog, hop);
+    if (method === 'INVITE') dialog.hasRemoteInvite = true;
+    if (method === 'UPDATE') dialog.hasRemoteUpdate = true;
+    const transaction = this.#begin(arrival, undefined);
+    if (method === 'BYE') this.#endByPeer(dialog);
+    else if (isLastNotify(message, dialog)) this.#parts.lifecycle.end(dialog);
+    this.#parts.uas.offer(message, transaction, dialog);
+    if (method === 'BYE' && this.#parts.records.isWanted) {
+      this.#parts.records.stop('network', 'normal-release', encodeReceived(message, topVia));
+    }
+  }
+
+  // eslint-disable-next-line complexity -- a list of reasons, one line each
+  #refusalInDialog(
+    message: SipMessage,
+    dialog: Dialog,
+  ): { kind: string; status: number; headers?: readonly HeaderLine[] } | undefined {
+    const { method, cseq } = message;
+    if (!dialog.application.isConnected) return { kind: 'noDialog', status: 481 };
+    // RFC 3261 §12.2.2: out of order.
+    const isLate = dialog.remoteSequence !== undefined && cseq.sequence < dialog.remoteSequence;
+    if (isLate) return { kind: 'outOfOrder', status: 500 };
+    switch (method) {
+      case 'PRACK':
+        return this.#isExpectedPrack(message, dialog)
+          ? undefined
+          : { kind: 'noDialog', status: 481 };
+      case 'INVITE':
+        if (message.contacts[0]?.uri.kind !== 'sip') return { kind: 'noContact', status: 400 };
+        // RFC 3261 §14.2.
+        if (dialog.hasOwnInvite) return { kind: 'glare', status: 491 };
+        if (dialog.hasRemoteInvite || dialog.state === 'early') return this.#notYet();
+        break;
+      case 'UPDATE':
+        // RFC 3311 §5.2.
+        if (dialog.hasRemoteUpdate) return this.#notYet();
+        if (dialog.hasOwnInvite && message.body.length > 0) return { kind: 'glare', status: 491 };
+        break;
+      default:
+        if (isKnownMethod(method)) return undefined;
+        return { kind: 'unknownMethod', status: 501, headers: [['Allow', ALLOWED]] };
+    }
+    if (!this.#parts.sessionTimers.isTooShort(message)) return undefined;
+    const headers: HeaderLine[] = [['Min-SE', String(MIN_SESSION_SECONDS)]];
+    return { kind: 'sessionTooShort', status: 422, headers };
+  }
+
+  #notYet(): { kind: string; status: number; headers: readonly HeaderLine[] } {
+    const seconds = this.#kernel.ids.number(10);
+    return { kind: 'glare', status: 500, headers: [['Retry-After', String(seconds)]] };
+  }
+
+  #isExpectedPrack(message: SipMessage, dialog: Dialog): boolean {
+    try {
+      const { rseq, sequence } = parseRAck(message.header('RAck') ?? '');
+      return this.#parts.uas.acknowledgeProvisional(dialog, rseq, sequence);
+    } catch (error) {
+      if (error instanceof ParseError) return false;
+      throw error;
+    }
+  }
+
+  /** The other side hangs up; an INVITE that it had not finished is over as well (RFC 3261 §15.1.2). */
+  #endByPeer(dialog: Dialog): void {
+    const invite = this.#parts.uas.openInvite(dialog.id);
+    if (invite?.dialog === dialog) this.#parts.uas.refuse(invite, 487);
+    this.#parts.lifecycle.end(dialog);
+  }
+
+  #cancel(arrival: Arrival): void {
+    const { message, hop, topVia } = arrival;
+    const via = readVia(message);
+    const transaction = via && this.#kernel.server(serverKey(message, via, 'INVITE'));
+    if (transaction === undefined) {
+      this.#kernel.counters.refusals.add('noDialog');
+      this.#refuse(arrival, 481);
+      return;
+    }
+    const { user } = transaction;
+    if (user instanceof UasRequest) {
+      user.localTag ??= this.#kernel.ids.tag();
+      this.#refuse(arrival, 200, [], user.localTag);
+      this.#parts.uas.cancel(user, message, topVia, hop);
+      return;
+    }
+    this.#refuse(arrival, 200);
+    if (!transaction.hasFinalResponse) this.#parts.proxy.cancel(transaction, message);
+  }
+
+  #begin(arrival: Arrival, mergeKey: string | undefined): ServerTransaction {
+    const { message: request, hop, key, topVia } = arrival;
+    const transaction = new ServerTransaction(this.#kernel, {
+      key,
+      mergeKey,
+      request,
+      hop,
+      topVia,
+    });
+    this.#kernel.addServer(transaction);
+    if (transaction.isInvite) {
+      const trying = this.#kernel.encodeTrying(transaction);
+      if (trying !== undefined) transaction.respond(100, trying);
+    }
+    return transaction;
+  }
+
+  /** Answers without keeping anything, so that a flood of such requests costs no memory. */
+  #refuse(
+    { message, hop, topVia }: Omit<Arrival, 'key'>,
+    status: number,
+    headers: readonly HeaderLine[] = [],
+    toTag?: string,
+  ): void {
+    if (message.method === 'ACK') return;
+    this.#kernel.answerStateless(message, { hop, topVia, status, toTag }, headers);
+  }
+}
+
+function isKnownMethod(method: string): boolean {
+  return METHODS.some((known) => known === method);
+}
+
+/** The top Via; `undefined` when it is missing or malformed, so that nothing could be answered. */
+function readVia(message: SipMessage): Via | undefined {
+  try {
+    return message.topVia();
+  } catch (error) {
+    if (error instanceof ParseError) return undefined;
+    throw error;
+  }
+}
+
+function stampedVia(message: SipMessage, hop: Hop): string | undefined {
+  return readVia(message)?.withReceived(hop.remote.address, hop.remote.port, true).toString();
+}
+
+/**
+ * What names a server transaction (RFC 3261 §17.2.3): branch, sent-by and method, ACK counting as INVITE. Branches of
+ * RFC 2543 are not unique, so all that makes the request one is used for those.
+ */
+function serverKey(message: SipMessage, via: Via, method: string): string {
+  const name = method === 'ACK' ? 'INVITE' : method;
+  if (via.hasCookie) return `${via.branch}\n${via.host}:${via.port ?? ''}\n${name}`;
+  const from = message.header('From') ?? '';
+  const callId = message.header('Call-ID') ?? '';
+  const sequence = (message.header('CSeq') ?? '').split(' ', 1)[0] ?? '';
+  return `${via.toString()}\n${message.requestUri}\n${from}\n${callId}\n${sequence}\n${name}`;
+}
+
+function isLastNotify(message: SipMessage, dialog: Dialog): boolean {
+  if (message.method !== 'NOTIFY' || dialog.kind !== 'subscribe') return false;
+  return /^\s*terminated/i.test(message.header('Subscription-State') ?? '');
+}
+
+function statusOfBrokenStream(code: string): number {
+  if (code === 'sip.limit.bodyBytes') return 413;
+  return code === 'sip.limit.headerBytes' ? 513 : 400;
+}

@@ -1,0 +1,164 @@
+/** Decides where requests of ours go: registered connections first, then addresses, then names (RFC 3263). */
+
+import { parseUri, SipUri } from '../../core/sip/uri.ts';
+import { ParseError } from '../../core/errors.ts';
+import { routeUri, type Dialog } from './dialog/dialog.ts';
+import type { Kernel } from './kernel.ts';
+import type { EngineInput, ResolvedTarget, Transport } from './seam.ts';
+import type { ClientTarget, ClientTransaction } from './transaction/client.ts';
+import type { Hop } from './transport/flow.ts';
+import { endpointOf, numericTarget, targetOf, type Target } from './transport/target.ts';
+
+/** Where a request may go; `refused` carries the text for the application. */
+export type Route =
+  | { readonly kind: 'targets'; readonly targets: readonly ClientTarget[] }
+  | { readonly kind: 'resolve'; readonly target: Target }
+  | { readonly kind: 'refused'; readonly reason: string };
+
+const NO_TRANSPORT = 'requested protocol/transport not available';
+const MYSELF = 'can not send request to myself';
+
+export class Router {
+  readonly #kernel: Kernel;
+  readonly #queries = new Map<number, { transaction: ClientTransaction; target: Target }>();
+  #nextQuery = 1;
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
+  }
+
+  /** Names that are being resolved. */
+  get queryCount(): number {
+    return this.#queries.size;
+  }
+
+  /** The way of a request outside dialogs; `nextHop` is where the application wants it to go first. */
+  outside(requestUri: SipUri, nextHop: SipUri | undefined): Route {
+    const flow = this.#kernel.flowTable.find(requestUri);
+    if (nextHop === undefined && flow !== undefined) {
+      return { kind: 'targets', targets: [{ kind: 'hop', hop: flow.hop }] };
+    }
+    const target = targetOf(nextHop ?? requestUri);
+    if (target === undefined) return refused(NO_TRANSPORT);
+    const end = endpointOf(target);
+    if (flow?.hop.remote.address === end.address && flow.hop.remote.port === end.port) {
+      return { kind: 'targets', targets: [{ kind: 'hop', hop: flow.hop }] };
+    }
+    if (this.#kernel.transports.isOwn(end)) return refused(MYSELF);
+    return this.#toTarget(target);
+  }
+
+  /** The way of a request in a dialog: its own connection while that lives (contract of the control protocol). */
+  inside(dialog: Dialog, requestUri: string, routes: readonly string[]): Route {
+    const { hop } = dialog;
+    if (hop.flow !== undefined && hop.flow.state !== 'closed') return toHop(hop);
+    const targetUri = sipUri(dialog.remoteTarget);
+    const moved = targetUri && this.#kernel.flowTable.find(targetUri);
+    if (moved !== undefined && moved.state !== 'closed') return toHop(moved.hop);
+    if (dialog.natEndpoint !== undefined) return toHop({ ...hop, remote: dialog.natEndpoint });
+    const next = routes[0] === undefined ? sipUri(requestUri) : routeUri(routes[0]);
+    const target = next && targetOf(next);
+    if (target === undefined) return refused(NO_TRANSPORT);
+    const numeric = numericTarget(target);
+    const isSameSocket =
+      numeric?.transport === 'udp' &&
+      hop.transport === 'udp' &&
+      numeric.remote.address.includes(':') === hop.local.address.includes(':');
+    // The listener that the dialog came in on is the one whose address the other side knows.
+    if (isSameSocket && target.transport === 'udp')
+      return toHop({ ...hop, remote: numeric.remote });
+    return this.#toTarget(target);
+  }
+
+  /** Sends a request on its way; failures reach its user a moment later. */
+  send(transaction: ClientTransaction, route: Route): void {
+    switch (route.kind) {
+      case 'targets':
+        transaction.start(route.targets);
+        return;
+      case 'refused':
+        transaction.fail('unreachable');
+        return;
+      case 'resolve':
+        this.#resolve(transaction, route.target);
+    }
+  }
+
+  /** The answer to a `resolve` output. */
+  resolved(input: Extract<EngineInput, { kind: 'resolved' }>): void {
+    const query = this.#queries.get(input.queryId);
+    this.#queries.delete(input.queryId);
+    if (query === undefined || query.transaction.isEnded) return;
+    const { transaction, target } = query;
+    const usable = input.targets.filter(({ transport, remote }) =>
+      this.#hasListener(transport, remote.address),
+    );
+    if (usable.length === 0) {
+      transaction.fail(input.targets.length === 0 ? 'nameNotFound' : 'unreachable');
+      return;
+    }
+    transaction.start(usable.map((place) => address(place, target)));
+  }
+
+  /** How a request is written before its way is known. */
+  provisionalHop(target: Target): Hop | undefined {
+    const { transports } = this.#kernel;
+    const wanted = target.transport ?? (target.isSecure ? 'tls' : 'udp');
+    const listener = transports.anyListener(wanted) ?? transports.anyListener(undefined);
+    if (listener === undefined) return undefined;
+    const { local, external, transport } = listener;
+    const remote = { address: target.host, port: target.port ?? 0 };
+    return { transport, listener, local: external ?? local, remote, flow: undefined };
+  }
+
+  #toTarget(target: Target): Route {
+    const numeric = numericTarget(target);
+    if (numeric === undefined) {
+      const isServed = this.#kernel.transports.anyListener(target.transport) !== undefined;
+      return isServed ? { kind: 'resolve', target } : refused(NO_TRANSPORT);
+    }
+    if (!this.#hasListener(numeric.transport, numeric.remote.address)) return refused(NO_TRANSPORT);
+    return { kind: 'targets', targets: [address(numeric, target)] };
+  }
+
+  #hasListener(transport: Transport, remoteAddress: string): boolean {
+    return this.#kernel.transports.listenerFor(transport, remoteAddress) !== undefined;
+  }
+
+  #resolve(transaction: ClientTransaction, target: Target): void {
+    const queryId = this.#nextQuery;
+    this.#nextQuery += 1;
+    this.#queries.set(queryId, { transaction, target });
+    const { host, port, transport, isSecure } = target;
+    this.#kernel.emit({ kind: 'resolve', queryId, host, port, transport, secure: isSecure });
+  }
+}
+
+function refused(reason: string): Route {
+  return { kind: 'refused', reason };
+}
+
+function toHop(hop: Hop): Route {
+  return { kind: 'targets', targets: [{ kind: 'hop', hop }] };
+}
+
+function address(target: ResolvedTarget, asked: Target): ClientTarget {
+  const isTls = target.transport === 'tls' || target.transport === 'wss';
+  return {
+    kind: 'address',
+    target,
+    serverName: isTls ? asked.host : undefined,
+    mayUpgrade: asked.transport === undefined,
+  };
+}
+
+/** A SIP URI, or `undefined` for anything else. */
+export function sipUri(text: string): SipUri | undefined {
+  try {
+    const uri = parseUri(text);
+    return uri.kind === 'sip' ? uri : undefined;
+  } catch (error) {
+    if (error instanceof ParseError) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,204 @@
+/** Requests that applications send in dialogs, and what their answers do to the dialog (RFC 3261 §12.2.1). */
+
+import { ParseError } from '../../../core/errors.ts';
+import { parseRAck } from '../../../core/sip/cseq.ts';
+import { encodeRequest } from '../request-draft.ts';
+import type { SipMessage } from '../../../core/sip/message.ts';
+import type { CallRecords } from '../call-records.ts';
+import { contactUri, type Dialog } from '../dialog/dialog.ts';
+import { draftInDialog } from '../dialog/in-dialog.ts';
+import type { DialogLifecycle } from '../dialog/lifecycle.ts';
+import type { Kernel } from '../kernel.ts';
+import { sipUri, type Router } from '../router.ts';
+import { looksLikeSdp, startLineOf, templateBody, templateHeaders } from '../template.ts';
+import { localised } from '../text.ts';
+import {
+  lacksContentType,
+  type InDialogHook,
+  type Order,
+  type SessionTimerResponses,
+  type Uac,
+} from './uac.ts';
+import type { UacRequest } from './uac-request.ts';
+
+const NO_DIALOG = 'Server error: unable to find dialog for dialog id provided';
+const NO_INVITE = 'Server error: unable to find IIP when sending PRACK';
+
+export type DialogRequestsParts = {
+  readonly kernel: Kernel;
+  readonly router: Router;
+  readonly lifecycle: DialogLifecycle;
+  readonly records: CallRecords;
+  readonly uac: Uac;
+  readonly sessionTimers: SessionTimerResponses;
+};
+
+export class DialogRequests implements InDialogHook {
+  readonly #kernel: Kernel;
+  readonly #router: Router;
+  readonly #lifecycle: DialogLifecycle;
+  readonly #records: CallRecords;
+  readonly #uac: Uac;
+  readonly #sessionTimers: SessionTimerResponses;
+  /** INVITEs of ours in dialogs that have no final response yet. */
+  readonly #reinvites = new Map<Dialog, UacRequest>();
+
+  constructor(parts: DialogRequestsParts) {
+    this.#kernel = parts.kernel;
+    this.#router = parts.router;
+    this.#lifecycle = parts.lifecycle;
+    this.#records = parts.records;
+    this.#uac = parts.uac;
+    this.#sessionTimers = parts.sessionTimers;
+  }
+
+  /** Sends the application's request in the dialog with this id. */
+  request(order: Order, dialogId: string): void {
+    const { application, requestId, template } = order;
+    const { method } = template;
+    if (method === 'ACK') {
+      this.#uac.acknowledge(order, dialogId);
+      return;
+    }
+    const dialog = this.#dialogFor(template, dialogId);
+    const problem = dialog === undefined ? NO_DIALOG : this.#problemOf(template, dialog);
+    if (dialog === undefined || problem !== undefined) {
+      this.#kernel.reports.nok(application.id, requestId, problem ?? NO_DIALOG);
+      return;
+    }
+    this.#send(order, dialog);
+  }
+
+  answered(request: UacRequest, message: SipMessage): void {
+    const { dialog, method } = request;
+    if (dialog === undefined || message.statusCode < 200) return;
+    this.#settle(request, dialog);
+    const { statusCode } = message;
+    const isChallenge = statusCode === 401 || statusCode === 407;
+    if (statusCode < 300) this.#succeeded(request, dialog, message);
+    if (dialog.isEnding && isLast(method) && !isChallenge) this.#lifecycle.end(dialog);
+    else if (dialog.isEnding && isLast(method)) dialog.isEnding = false;
+    // RFC 6665 §4.2.2: a watcher that does not know its subscription has none.
+    if (method === 'NOTIFY' && statusCode === 481 && dialog.kind === 'subscribe') {
+      this.#lifecycle.end(dialog);
+    }
+  }
+
+  unanswered(request: UacRequest): void {
+    const { dialog, method } = request;
+    if (dialog === undefined) return;
+    this.#settle(request, dialog);
+    const isLostWatcher = method === 'NOTIFY' && dialog.kind === 'subscribe';
+    if ((dialog.isEnding && isLast(method)) || isLostWatcher) this.#lifecycle.end(dialog);
+  }
+
+  /** The dialog, or for a PRACK the fork whose provisional response it acknowledges. */
+  #dialogFor(template: SipMessage, dialogId: string): Dialog | undefined {
+    const dialog = this.#kernel.dialogs.byId(dialogId);
+    if (template.method !== 'PRACK') return dialog;
+    const rseq = rseqOf(template);
+    const invite = this.#uac.making(dialogId);
+    for (const fork of invite?.forks.values() ?? []) {
+      if (invite?.lastRseq.get(fork.remoteTag) === rseq) return fork;
+    }
+    return dialog;
+  }
+
+  #problemOf(template: SipMessage, dialog: Dialog): string | undefined {
+    if (template.method === 'PRACK') {
+      const isOpen = this.#uac.making(dialog.id) !== undefined || this.#reinvites.has(dialog);
+      if (!isOpen) return NO_INVITE;
+    }
+    if (lacksContentType(template)) return 'missing content-type';
+    if (isPlaceholder(template) || sipUri(template.requestUri) !== undefined) return undefined;
+    return `invalid request-uri: ${startLineOf(template.bytes)}`;
+  }
+
+  #send(order: Order, dialog: Dialog): void {
+    const { application, requestId, template } = order;
+    const { method } = template;
+    if (method === 'BYE') this.#cancelReinvite(dialog);
+    const contacts = template.headerFields('Contact');
+    const contact = contacts.length > 0 ? localised(contacts.join(', '), dialog.hop) : undefined;
+    const draft = draftInDialog(dialog, {
+      method,
+      requestUri: isPlaceholder(template) ? undefined : template.requestUri,
+      contact,
+      headers: templateHeaders(template),
+      body: templateBody(template),
+    });
+    const route = this.#router.inside(dialog, draft.requestUri, draft.routes);
+    if (route.kind === 'refused') {
+      this.#kernel.reports.nok(application.id, requestId, route.reason);
+      return;
+    }
+    const request = this.#uac.open(application, method, { dialogId: dialog.id, dialog });
+    dialog.isEnding ||= endsDialog(template, dialog);
+    if (contact !== undefined && method === 'INVITE') dialog.localContact = contact;
+    const isGlare = method === 'INVITE' && (dialog.hasRemoteInvite || dialog.hasOwnInvite);
+    this.#uac.launch(request, draft, isGlare ? { kind: 'targets', targets: [] } : route);
+    // RFC 3261 §14.1 forbids a second INVITE: the application is told what the other side would say.
+    if (isGlare) request.glare = true;
+    else if (method === 'INVITE') {
+      dialog.hasOwnInvite = true;
+      this.#reinvites.set(dialog, request);
+    }
+    if (method === 'BYE' && this.#records.isWanted) this.#recordBye(request);
+    this.#uac.reportSent(request, requestId, route);
+  }
+
+  /** A call that is being changed and hung up at the same time is hung up (RFC 3261 §15). */
+  #cancelReinvite(dialog: Dialog): void {
+    const reinvite = this.#reinvites.get(dialog);
+    if (reinvite !== undefined) this.#uac.cancelQuietly(reinvite);
+  }
+
+  #settle(request: UacRequest, dialog: Dialog): void {
+    if (this.#reinvites.get(dialog) !== request) return;
+    this.#reinvites.delete(dialog);
+    dialog.hasOwnInvite = false;
+  }
+
+  #succeeded(request: UacRequest, dialog: Dialog, message: SipMessage): void {
+    const { method } = request;
+    const isRefresh = method === 'INVITE' || method === 'UPDATE' || method === 'SUBSCRIBE';
+    if (!isRefresh) return;
+    dialog.remoteTarget = contactUri(message.contacts) ?? dialog.remoteTarget;
+    if (method === 'SUBSCRIBE') return;
+    const body = request.transaction?.draft.body;
+    if (body !== undefined && looksLikeSdp(body)) dialog.localSdp = body;
+    this.#sessionTimers.succeeded(dialog, message);
+  }
+
+  #recordBye(request: UacRequest): void {
+    const { transaction } = request;
+    if (transaction === undefined) return;
+    const bytes = transaction.bytes ?? encodeRequest(transaction.draft, undefined);
+    this.#records.stop('application', 'normal-release', bytes);
+  }
+}
+
+function isPlaceholder(template: SipMessage): boolean {
+  return template.method === 'PRACK' || template.requestUri.includes('placeholder');
+}
+
+/** The requests whose answer ends their dialog. */
+function isLast(method: string): boolean {
+  return method === 'BYE' || method === 'NOTIFY';
+}
+
+function endsDialog(template: SipMessage, dialog: Dialog): boolean {
+  if (template.method === 'BYE') return true;
+  const state = template.header('Subscription-State') ?? '';
+  const isOver = template.method === 'NOTIFY' && /^\s*terminated/i.test(state);
+  return isOver && dialog.kind === 'subscribe';
+}
+
+function rseqOf(template: SipMessage): number | undefined {
+  try {
+    return parseRAck(template.header('RAck') ?? '').rseq;
+  } catch (error) {
+    if (error instanceof ParseError) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,70 @@
+/** Notes by which connection a device can be reached, once its REGISTER or SUBSCRIBE has been accepted. */
+
+import { parseDigits } from '../../../core/sip/grammar.ts';
+import { ParseError } from '../../../core/errors.ts';
+import { NameAddr } from '../../../core/sip/name-addr.ts';
+import type { SipMessage } from '../../../core/sip/message.ts';
+import type { SipUri } from '../../../core/sip/uri.ts';
+import type { Hop } from '../transport/flow.ts';
+import type { FlowTable } from '../transport/flow-table.ts';
+
+const MAX_SECONDS = 2 ** 31;
+
+/** To be called with every 2xx that an application gives to REGISTER or SUBSCRIBE. */
+export function noteRegisteredFlow(
+  table: FlowTable,
+  request: SipMessage,
+  response: SipMessage,
+  hop: Hop,
+): void {
+  const isRegister = request.method === 'REGISTER';
+  for (const contact of request.contacts) {
+    const { uri } = contact;
+    if (uri.kind !== 'sip') continue;
+    if (hop.flow === undefined) {
+      if (isRegister) table.unbind(uri);
+      continue;
+    }
+    const seconds = grantedSeconds(uri, response, isRegister);
+    if (seconds === undefined) continue;
+    if (isRegister) table.bind(uri, hop.flow, seconds);
+    else table.extend(uri, hop.flow, seconds);
+  }
+}
+
+/** The lifetime that the application granted: of this Contact first, then of the whole response. */
+function grantedSeconds(
+  uri: SipUri,
+  response: SipMessage,
+  isRegister: boolean,
+): number | undefined {
+  const contacts = listedContacts(response);
+  const ours = contacts.find((listed) => isSame(listed, uri));
+  const own = secondsOf(ours?.params.get('expires'));
+  if (own !== undefined) return own;
+  // A list of bindings without this one means that it was removed.
+  if (contacts.length > 0 && ours === undefined && isRegister) return 0;
+  return secondsOf(response.header('Expires'));
+}
+
+function listedContacts(response: SipMessage): readonly NameAddr[] {
+  try {
+    return response.contacts;
+  } catch (error) {
+    if (error instanceof ParseError) return [];
+    throw error;
+  }
+}
+
+function isSame(listed: NameAddr, uri: SipUri): boolean {
+  try {
+    return uri.equals(listed.uri);
+  } catch (error) {
+    if (error instanceof ParseError) return false;
+    throw error;
+  }
+}
+
+function secondsOf(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : parseDigits(text, MAX_SECONDS);
+}
