@@ -12,6 +12,7 @@ import type { RelayAddress } from './io/local-addresses.ts';
 import { PortPool } from './io/port-pool.ts';
 import { UdpPort } from './io/udp-port.ts';
 import type { RelaySettings } from './options.ts';
+import { createRoomMixer } from './room/mixer.ts';
 import type { RelayWorkerData, WorkerMessage } from './worker-messages.ts';
 
 function now(): number {
@@ -75,7 +76,7 @@ async function run(data: RelayWorkerData): Promise<void> {
       addresses: new LocalAddresses(addresses, now),
       now,
     },
-    createMixer: undefined,
+    createMixer: createRoomMixer,
     log: postedLog,
     onEvent: (event) => {
       post({ kind: 'event', event });
