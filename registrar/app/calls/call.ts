@@ -12,9 +12,9 @@ import { Exchange } from './exchange.ts';
 import { Fork } from './fork.ts';
 import { headerOf, reason, reasonText } from './headers.ts';
 import type { HeaderSource } from './headers.ts';
-import { calleeHeaders, inviteHeaders } from './identity.ts';
+import { calleeHeaders, identityOf, inviteHeaders } from './identity.ts';
 import { Leg, sdpType } from './leg.ts';
-import type { LegEvents } from './leg.ts';
+import type { DialogNames, LegEvents } from './leg.ts';
 import { Liveness } from './liveness.ts';
 import { CallMedia, otherSide } from './media.ts';
 import type { Side } from './media.ts';
@@ -22,6 +22,7 @@ import { passOn } from './pass-on.ts';
 import { Provisionals } from './provisionals.ts';
 import type { CallRecord, EndedBy } from './record.ts';
 import { refusalOf } from './refusal.ts';
+import { dialogNames } from './replaces.ts';
 import { respond, socketOf } from './transactions.ts';
 import type { Acknowledge, Transactions } from './transactions.ts';
 
@@ -52,6 +53,13 @@ export type CallParts = {
   readonly over: (call: Call) => void;
 };
 
+/** Somebody who wants to take a place in a call, and his INVITE. */
+export type Joiner = {
+  readonly request: SipRequest;
+  readonly response: SipResponse;
+  readonly account: Account;
+};
+
 /**
  * starting: the relay prepares the offer. ringing: branches are out. answering: one device has taken the call, the
  * caller does not know yet. up: both know. over: it ends, or has ended.
@@ -71,8 +79,8 @@ type Ending = {
 };
 
 export class Call {
-  readonly caller: string;
-  readonly callee: string;
+  /** Canonical nicknames of who is on which side now. */
+  readonly #people: Record<Side, string>;
   readonly #parts: CallParts;
   readonly #media: CallMedia;
   readonly #exchange: Exchange;
@@ -98,8 +106,7 @@ export class Call {
   constructor(parts: CallParts) {
     const { context, caller, callee } = parts;
     this.#parts = parts;
-    this.caller = caller.nickname;
-    this.callee = callee;
+    this.#people = { caller: caller.nickname, callee };
     this.#startedAtMs = context.clock.wallMs();
     this.#media = new CallMedia(context.relay, randomUUID());
     this.#legEvents = {
@@ -145,6 +152,10 @@ export class Call {
   /** The control connection that the call came by. */
   get socket(): unknown {
     return socketOf(this.#parts.request);
+  }
+
+  get isUp(): boolean {
+    return this.#state === 'up';
   }
 
   /** Rings every device. */
@@ -205,7 +216,7 @@ export class Call {
       failed: this.#forkFailed.bind(this),
     };
     const { clock, domain } = context;
-    const people = { sender: caller, recipient: this.callee };
+    const people = { sender: caller, recipient: this.#parts.callee };
     const headers = { ...inviteHeaders(request, people, domain), ...hopHeaders, ...sdpType(offer) };
     const invites = targets.map((target) => {
       const fork = new Fork({ transactions, clock, events, legEvents: this.#legEvents });
@@ -265,15 +276,24 @@ export class Call {
 
   /** From our first answer on, the caller can send requests in the dialog. */
   #knowCaller(sent: SipMessage): void {
-    const { request, response, transactions } = this.#parts;
+    const { request, response } = this.#parts;
     const dialogId = response.stackDialogId;
     if (this.#legs.caller !== undefined || dialogId === undefined || dialogId === '') return;
-    this.#legs.caller = new Leg({
-      side: 'caller',
-      dialogId,
+    this.#legs.caller = this.#answeringLeg('caller', { request, response, sent });
+  }
+
+  /** The dialog that our answer to an INVITE has made. */
+  #answeringLeg(
+    side: Side,
+    { request, response, sent }: { request: SipRequest; response: SipResponse; sent: SipMessage },
+  ): Leg {
+    return new Leg({
+      side,
+      dialogId: response.stackDialogId ?? '',
       contact: sent.get('Contact'),
       socket: socketOf(request),
-      transactions,
+      names: dialogNames(sent, 'To', 'From'),
+      transactions: this.#parts.transactions,
       events: this.#legEvents,
     });
   }
@@ -402,16 +422,54 @@ export class Call {
     }
     const options = {
       domain: this.#parts.context.domain,
-      sender: leg.side === 'caller' ? this.caller : this.callee,
+      sender: this.#people[leg.side],
       vanished: this.#vanished.bind(this),
     };
     const legs = { from: leg, to: this.#legs[otherSide(leg.side)] };
     void passOn(request, response, legs, options);
   }
 
+  /** Which side this dialog is; undefined when it is none of this call's. */
+  sideNamed(names: DialogNames): Side | undefined {
+    return (['caller', 'callee'] as const).find((side) => this.#legs[side]?.isNamed(names));
+  }
+
+  /**
+   * Somebody takes the place of one side, as the last step of a transfer (RFC 3891): the other side hears him as soon
+   * as it has agreed to his offer, and who was there before gets BYE.
+   */
+  replace(side: Side, { request, response, account }: Joiner): void {
+    const { accounts, domain } = this.#parts.context;
+    if (this.#state !== 'up') {
+      respond(response, { status: 481 });
+      return;
+    }
+    const other = this.#people[otherSide(side)];
+    const accepted = (sent: SipMessage): void => {
+      const replaced = this.#legs[side];
+      this.#legs[side] = this.#answeringLeg(side, { request, response, sent });
+      this.#people[side] = account.nickname;
+      void replaced?.bye(reason(200, 'Call completed elsewhere'));
+      this.#liveness.watch([this.#legs.caller, this.#legs.callee]);
+    };
+    this.#exchange.join(
+      {
+        side,
+        headers: calleeHeaders(other, accounts.find(other), domain),
+        identity: {
+          'P-Asserted-Identity': identityOf(account, domain.uriOf(account.nickname)),
+        },
+        accepted,
+      },
+      request,
+      response,
+    );
+  }
+
   // Ending
 
   #hungUp(leg: Leg, bye: SipRequest): void {
+    if (this.#legs[leg.side] !== leg) return;
     const written = headerOf(bye, 'Reason');
     const isByEngine = bye.source === 'application';
     // A BYE before the answer ends the INVITE too (RFC 3261 section 15.1.2).
@@ -426,6 +484,7 @@ export class Call {
   }
 
   #vanished(leg: Leg): void {
+    if (this.#legs[leg.side] !== leg) return;
     const text = `The ${leg.side} cannot be reached any more`;
     this.#end({ status: 480, by: 'switch', text, headers: reason(408, text) });
   }
@@ -472,14 +531,14 @@ export class Call {
     wasUp: boolean,
     goodbyes: readonly (Promise<void> | undefined)[],
   ): Promise<void> {
-    const { context, request, record, over } = this.#parts;
+    const { context, request, record, over, caller, callee } = this.#parts;
     const endedAtMs = context.clock.wallMs();
     try {
       const statistics = await this.#media.release().catch(() => undefined);
       await record({
         callId: request.get('Call-ID') ?? '',
-        caller: this.caller,
-        callee: this.callee,
+        caller: caller.nickname,
+        callee,
         startedAtMs: this.#startedAtMs,
         answeredAtMs: this.#answeredAtMs,
         endedAtMs,

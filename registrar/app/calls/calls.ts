@@ -5,6 +5,7 @@ import type { InstalledPart, SwitchContext } from '../context.ts';
 import { targetOf } from '../location/target.ts';
 import type { SipRequest, SipResponse } from '../srf.ts';
 import { Call } from './call.ts';
+import type { Joiner } from './call.ts';
 import { firstRefusal } from './checks.ts';
 import type { CallAttempt, CallCheck, Refusal } from './checks.ts';
 import { isSdp } from './exchange.ts';
@@ -14,6 +15,7 @@ import { checkInitialOffer } from './media.ts';
 import { callRecorder } from './record.ts';
 import type { CallRecord } from './record.ts';
 import { refusalOf } from './refusal.ts';
+import { parseReplaces } from './replaces.ts';
 import { respond, Transactions } from './transactions.ts';
 
 const HOP_HEADER = 'X-Parley-Hop';
@@ -96,12 +98,35 @@ class Calls implements InstalledPart {
     }
     const caller = await authenticator.authenticate(request, response);
     if (caller === undefined || cancellation.cancel !== undefined) return true;
+    const replaces = headerOf(request, 'Replaces');
+    if (replaces !== undefined) {
+      this.#replace(replaces, { request, response, account: caller });
+      return true;
+    }
     const body = request.body ?? '';
     const attempt = { request, response, caller, callee, offer: body === '' ? undefined : body };
     const refusal = typeRefusal(request) ?? firstRefusal(this.#checks, attempt);
     if (refusal === undefined) this.#begin(attempt, caller, cancellation);
     else respond(response, refusal);
     return true;
+  }
+
+  /** RFC 3891 section 3. */
+  #replace(value: string, joiner: Joiner): void {
+    const { request, response } = joiner;
+    const replaces = parseReplaces(value);
+    if (replaces === undefined || request.has('join')) {
+      respond(response, { status: 400, reason: 'Bad Replaces' });
+      return;
+    }
+    for (const call of this.#calls) {
+      const side = call.sideNamed(replaces);
+      if (side === undefined) continue;
+      if (replaces.isEarlyOnly && call.isUp) respond(response, { status: 486 });
+      else call.replace(side, joiner);
+      return;
+    }
+    respond(response, { status: 481 });
   }
 
   #begin(attempt: Attempt, caller: Account, cancellation: Cancellation): void {

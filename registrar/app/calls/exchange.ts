@@ -1,6 +1,6 @@
 /** Offers and answers inside a call that is up: re-INVITE and UPDATE pass from one side to the other, one at a time. */
 import type { Log } from '../../../core/log.ts';
-import type { SipRequest, SipResponse } from '../srf.ts';
+import type { SipHeaders, SipMessage, SipRequest, SipResponse } from '../srf.ts';
 import { headerOf, responseHeaders } from './headers.ts';
 import { ALLOW, sdpType } from './leg.ts';
 import type { Leg, LegAnswer } from './leg.ts';
@@ -26,6 +26,24 @@ export type ExchangeOptions = {
 /** A 2xx with an offer has gone to `answerer`; the answer comes in the ACK and belongs to who made the offer. */
 type AwaitedAnswer = { readonly answerer: Side; readonly acknowledge: Acknowledge };
 
+/** Who asks for a change: one side of the call, or somebody who takes its place. */
+export type Asker = {
+  readonly side: Side;
+  /** For our answer to him. */
+  readonly headers: SipHeaders;
+  /** For the request to the other side, when it is somebody new. */
+  readonly identity?: SipHeaders;
+  readonly accepted?: (sent: SipMessage) => void;
+};
+
+type Asked = {
+  readonly asker: Asker;
+  readonly peer: Leg;
+  readonly response: SipResponse;
+  /** What the side of the asker had said before. */
+  readonly before: string | undefined;
+};
+
 export class Exchange {
   readonly #options: ExchangeOptions;
   /** The exchange that goes on now, by who began it; each has its own object. */
@@ -41,28 +59,39 @@ export class Exchange {
    * 500 with Retry-After when the same side is (RFC 3261 section 14.2, RFC 3311 section 5.2).
    */
   handle(leg: Leg, request: SipRequest, response: SipResponse): void {
+    const headers = contactOf(leg);
     const hasOffer = request.body !== undefined && request.body !== '';
-    if (request.method === 'UPDATE' && !hasOffer) {
-      respond(response, { status: 200, headers: contactOf(leg) });
-      return;
-    }
+    if (request.method === 'UPDATE' && !hasOffer) respond(response, { status: 200, headers });
+    else this.#begin({ side: leg.side, headers }, request, response);
+  }
+
+  /**
+   * An INVITE of somebody who takes the place of one side (RFC 3891): the other side gets a re-INVITE with his offer.
+   *
+   * @param joiner - `accepted` is told when his 200 has gone out
+   */
+  join(joiner: Required<Asker>, request: SipRequest, response: SipResponse): void {
+    this.#begin(joiner, request, response);
+  }
+
+  #begin(asker: Asker, request: SipRequest, response: SipResponse): void {
     const type = headerOf(request, 'Content-Type') ?? 'application/sdp';
-    if (hasOffer && !isSdp(type)) {
+    if ((request.body ?? '') !== '' && !isSdp(type)) {
       respond(response, { status: 415, headers: { Accept: 'application/sdp' } });
       return;
     }
     if (this.#current !== undefined) {
       const seconds = Math.floor(this.#options.random() * 10);
-      const isSameSide = this.#current.offerer === leg.side;
+      const isSameSide = this.#current.offerer === asker.side;
       respond(response, {
         status: isSameSide ? 500 : 491,
         headers: isSameSide ? { 'Retry-After': String(seconds) } : {},
       });
       return;
     }
-    const current = { offerer: leg.side };
+    const current = { offerer: asker.side };
     this.#current = current;
-    void this.#passOn(leg, request, response).finally(() => {
+    void this.#passOn(asker, request, response).finally(() => {
       if (this.#current === current) this.#finish();
     });
   }
@@ -95,29 +124,29 @@ export class Exchange {
     if (this.#awaited === undefined) this.#current = undefined;
   }
 
-  async #passOn(leg: Leg, request: SipRequest, response: SipResponse): Promise<void> {
+  async #passOn(asker: Asker, request: SipRequest, response: SipResponse): Promise<void> {
     const { media, vanished, legOf } = this.#options;
-    const peer = legOf(otherSide(leg.side));
+    const peer = legOf(otherSide(asker.side));
     if (peer === undefined || peer.isOver) {
       respond(response, { status: 481 });
       return;
     }
-    const isInvite = request.method === 'INVITE';
-    if (isInvite) {
+    if (request.method === 'INVITE') {
       request.once('cancel', () => {
         peer.cancelInvite();
       });
     }
+    const asked: Asked = { asker, peer, response, before: media.agreedSdp(asker.side) };
     try {
       const hasOffer = request.body !== undefined && request.body !== '';
-      const offer = hasOffer ? await media.offer(leg.side, request.body) : undefined;
-      const answer = await peer.invite(offer);
+      const offer = hasOffer ? await media.offer(asker.side, request.body) : undefined;
+      const answer = await peer.invite(offer, asker.identity);
       if (answer.status >= 300) {
         if (hasOffer) await media.restore();
         this.#passRefusal(response, answer);
         if (answer.isDialogGone) vanished(peer);
-      } else if (hasOffer) await this.#completeAnswered(leg, peer, { response, answer });
-      else await this.#completeOffered(leg, peer, { response, answer });
+      } else if (hasOffer) await this.#completeAnswered(asked, answer);
+      else await this.#completeOffered(asked, answer);
     } catch (error) {
       this.#logFailure('call.exchange.failed', error);
       await media.restore().catch((cause: unknown) => {
@@ -128,53 +157,50 @@ export class Exchange {
   }
 
   /** The peer has answered our offer in its 2xx. */
-  async #completeAnswered(
-    leg: Leg,
-    peer: Leg,
-    { response, answer }: { response: SipResponse; answer: LegAnswer },
-  ): Promise<void> {
+  async #completeAnswered(asked: Asked, answer: LegAnswer): Promise<void> {
     answer.acknowledge({});
-    const sdp = await this.#options.media.answer(peer.side, answer.response?.body ?? '');
-    const isSent = await this.#accept(leg, response, sdp);
-    if (!isSent) await this.#takeBack(leg, peer);
+    const theirs = answer.response?.body ?? '';
+    const sdp = await this.#options.media.answer(asked.peer.side, theirs);
+    const isSent = await this.#accept(asked, sdp);
+    if (!isSent) await this.#takeBack(asked);
   }
 
   /** The peer has made an offer in its 2xx; the answer will come in the ACK. */
-  async #completeOffered(
-    leg: Leg,
-    peer: Leg,
-    { response, answer }: { response: SipResponse; answer: LegAnswer },
-  ): Promise<void> {
+  async #completeOffered(asked: Asked, answer: LegAnswer): Promise<void> {
     try {
-      const sdp = await this.#options.media.offer(peer.side, answer.response?.body ?? '');
-      this.#awaited = { answerer: leg.side, acknowledge: answer.acknowledge };
-      if (await this.#accept(leg, response, sdp)) return;
+      const theirs = answer.response?.body ?? '';
+      const sdp = await this.#options.media.offer(asked.peer.side, theirs);
+      this.#awaited = { answerer: asked.asker.side, acknowledge: answer.acknowledge };
+      if (await this.#accept(asked, sdp)) return;
     } catch (error) {
       answer.acknowledge({});
       throw error;
     }
     this.close();
-    await this.#takeBack(leg, peer);
+    await this.#takeBack(asked);
   }
 
   /** @returns whether the 200 has left; false when the phone has cancelled meanwhile */
-  #accept(leg: Leg, response: SipResponse, sdp: string): Promise<boolean> {
+  #accept({ asker, response }: Asked, sdp: string): Promise<boolean> {
     return new Promise((resolve) => {
-      const headers = { ...contactOf(leg), ...sdpType(sdp), Allow: ALLOW };
+      const headers = { ...asker.headers, ...sdpType(sdp), Allow: ALLOW };
       respond(response, { status: 200, headers, body: sdp }, (_error, sent) => {
         // At once: the next request of the phone may be right behind this in the same piece of the stream.
-        if (sent !== undefined) this.#finish();
+        if (sent !== undefined) {
+          asker.accepted?.(sent);
+          this.#finish();
+        }
         resolve(sent !== undefined);
       });
     });
   }
 
-  /** `leg` gave its offer up when `peer` had accepted it already: tells the peer what held before. */
-  async #takeBack(leg: Leg, peer: Leg): Promise<void> {
-    const { media } = this.#options;
-    const before = media.agreedSdp(leg.side);
-    if (before === undefined || peer.isOver || leg.isOver) return;
-    const answer = await peer.invite(await media.offer(leg.side, before));
+  /** The offer was given up when the peer had accepted it already: tells the peer what held before. */
+  async #takeBack({ asker, peer, before }: Asked): Promise<void> {
+    const { media, legOf } = this.#options;
+    const leg = legOf(asker.side);
+    if (before === undefined || peer.isOver || leg === undefined || leg.isOver) return;
+    const answer = await peer.invite(await media.offer(asker.side, before));
     if (answer.status >= 300) return;
     answer.acknowledge({});
     await media.answer(peer.side, answer.response?.body ?? '');

@@ -4,6 +4,7 @@ import type { SipHeaders, SipRequest, SipResponse } from '../srf.ts';
 import type { Failure } from './best-response.ts';
 import { Leg } from './leg.ts';
 import type { LegEvents } from './leg.ts';
+import { dialogNames } from './replaces.ts';
 import { isInvented, respond } from './transactions.ts';
 import type { Acknowledge, Transactions } from './transactions.ts';
 
@@ -126,6 +127,7 @@ export class Fork {
       dialogId: response.stackDialogId ?? '',
       contact: this.#sent?.get('Contact'),
       socket,
+      names: dialogNames(response, 'From', 'To'),
       transactions: this.#transactions,
       events: this.#legEvents,
     });

@@ -33,8 +33,17 @@ export type LegOptions = {
   /** Contact that the phone knows us by, as the engine wrote it. */
   readonly contact: string | undefined;
   readonly socket: unknown;
+  /** What names the dialog on the wire, for Replaces (RFC 3891). */
+  readonly names?: DialogNames | undefined;
   readonly transactions: Transactions;
   readonly events: LegEvents;
+};
+
+/** Seen from us. */
+export type DialogNames = {
+  readonly callId: string;
+  readonly localTag: string;
+  readonly remoteTag: string;
 };
 
 export class Leg implements DialogEntry {
@@ -64,6 +73,11 @@ export class Leg implements DialogEntry {
 
   get contact(): string | undefined {
     return this.#options.contact;
+  }
+
+  isNamed({ callId, localTag, remoteTag }: DialogNames): boolean {
+    const { names } = this.#options;
+    return names?.callId === callId && names.localTag === localTag && names.remoteTag === remoteTag;
   }
 
   /** From drachtio-srf: a request of this dialog. */
@@ -125,10 +139,10 @@ export class Leg implements DialogEntry {
   }
 
   /** re-INVITE; without `sdp` the phone makes the offer. The 2xx is for the caller of this to acknowledge. */
-  invite(sdp: string | undefined): Promise<LegAnswer> {
+  invite(sdp: string | undefined, more: SipHeaders = {}): Promise<LegAnswer> {
     const contact = this.#options.contact;
     const headers: SipHeaders = contact === undefined ? {} : { Contact: contact };
-    return this.request('INVITE', { ...headers, Allow: ALLOW, ...sdpType(sdp) }, sdp);
+    return this.request('INVITE', { ...headers, Allow: ALLOW, ...sdpType(sdp), ...more }, sdp);
   }
 
   /** Gives up a re-INVITE that is on its way, because its originator did. */

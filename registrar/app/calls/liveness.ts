@@ -20,7 +20,9 @@ export class Liveness {
     this.#vanished = vanished;
   }
 
+  /** From now on these, and no others. */
   watch(legs: readonly (Leg | undefined)[]): void {
+    this.#cancel?.();
     const watched = legs.filter((leg) => leg !== undefined);
     this.#tick(watched.map((leg) => ({ leg, heard: leg.heard })));
   }
