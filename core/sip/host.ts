@@ -20,11 +20,17 @@ export function parseHostPort(text: string): HostPort {
 
 function parseReference(text: string): HostPort {
   const end = text.indexOf(']');
-  const address = text.slice(1, end < 0 ? undefined : end);
+  const address = withoutThirdColon(text.slice(1, end < 0 ? undefined : end));
   if (end < 0 || !isIPv6(address)) throw malformed('brackets without an IPv6 address inside');
   if (end === text.length - 1) return { host: address.toLowerCase(), port: undefined };
   if (text.charCodeAt(end + 1) !== 0x3a) throw malformed('characters behind an IPv6 reference');
   return { host: address.toLowerCase(), port: parsePort(text, end + 1) };
+}
+
+/** RFC 5118 §4.10: the grammar of RFC 3261 puts three colons before an embedded IPv4 address; both forms must pass. */
+function withoutThirdColon(address: string): string {
+  const colons = address.indexOf(':::');
+  return colons >= 0 && isIPv4(address.slice(colons + 3)) ? address.replace(':::', '::') : address;
 }
 
 function parsePort(text: string, colon: number): number {

@@ -1,0 +1,86 @@
+/** What becomes of every message of RFC 4475 and RFC 5118: one row each. */
+
+export type Row = {
+  /** The message, without `.dat`. */
+  readonly file: string;
+  readonly section: string;
+  /**
+   * Who decides: the parser with its validation, the transaction layer, or the application (then the parser accepts).
+   */
+  readonly layer: 'parser' | 'transaction' | 'application';
+  /** Accepted, dropped in silence, or the status of the answer. */
+  readonly expect: 'accept' | 'drop' | number;
+};
+
+function row(file: string, section: string, layer: Row['layer'], expect: Row['expect']): Row {
+  return { file, section, layer, expect };
+}
+
+export const RFC4475: readonly Row[] = [
+  row('wsinv', '3.1.1.1', 'parser', 'accept'),
+  row('intmeth', '3.1.1.2', 'parser', 'accept'),
+  row('esc01', '3.1.1.3', 'parser', 'accept'),
+  row('escnull', '3.1.1.4', 'parser', 'accept'),
+  row('esc02', '3.1.1.5', 'parser', 'accept'),
+  row('lwsdisp', '3.1.1.6', 'parser', 'accept'),
+  row('longreq', '3.1.1.7', 'parser', 'accept'),
+  row('dblreq', '3.1.1.8', 'parser', 'accept'),
+  row('semiuri', '3.1.1.9', 'parser', 'accept'),
+  row('transports', '3.1.1.10', 'parser', 'accept'),
+  row('mpart01', '3.1.1.11', 'parser', 'accept'),
+  row('unreason', '3.1.1.12', 'parser', 'accept'),
+  row('noreason', '3.1.1.13', 'parser', 'accept'),
+  row('badinv01', '3.1.2.1', 'parser', 400),
+  row('clerr', '3.1.2.2', 'parser', 400),
+  row('ncl', '3.1.2.3', 'parser', 400),
+  row('scalar02', '3.1.2.4', 'parser', 400),
+  row('scalarlg', '3.1.2.5', 'parser', 'drop'),
+  row('quotbal', '3.1.2.6', 'parser', 400),
+  row('ltgtruri', '3.1.2.7', 'parser', 400),
+  row('lwsruri', '3.1.2.8', 'parser', 400),
+  row('lwsstart', '3.1.2.9', 'parser', 400),
+  row('trws', '3.1.2.10', 'parser', 400),
+  row('escruri', '3.1.2.11', 'parser', 400),
+  // Nobody here reads Date, and the RFC lets such an element ignore what is wrong with it.
+  row('baddate', '3.1.2.12', 'parser', 'accept'),
+  row('regbadct', '3.1.2.13', 'parser', 400),
+  row('badaspec', '3.1.2.14', 'parser', 400),
+  row('baddn', '3.1.2.15', 'parser', 400),
+  row('badvers', '3.1.2.16', 'parser', 505),
+  row('mismatch01', '3.1.2.17', 'parser', 400),
+  // 501 would do as well; the mismatch is seen first.
+  row('mismatch02', '3.1.2.18', 'parser', 400),
+  row('bigcode', '3.1.2.19', 'parser', 'drop'),
+  row('badbranch', '3.2.1', 'transaction', 'accept'),
+  row('insuf', '3.3.1', 'parser', 400),
+  row('unkscm', '3.3.2', 'application', 416),
+  row('novelsc', '3.3.3', 'application', 416),
+  row('unksm2', '3.3.4', 'application', 400),
+  row('bext01', '3.3.5', 'application', 420),
+  row('invut', '3.3.6', 'application', 415),
+  row('regaut01', '3.3.7', 'application', 401),
+  row('multi01', '3.3.8', 'parser', 400),
+  row('mcl01', '3.3.9', 'parser', 400),
+  row('bcast', '3.3.10', 'transaction', 'drop'),
+  row('zeromf', '3.3.11', 'application', 483),
+  row('cparam01', '3.3.12', 'application', 200),
+  row('cparam02', '3.3.13', 'application', 200),
+  row('regescrt', '3.3.14', 'application', 200),
+  row('sdp01', '3.3.15', 'application', 406),
+  row('inv2543', '3.4.1', 'application', 'accept'),
+];
+
+export const RFC5118: readonly Row[] = [
+  row('ipv6-good', '4.1', 'parser', 'accept'),
+  row('ipv6-bad', '4.2', 'parser', 400),
+  row('port-ambiguous', '4.3', 'parser', 'accept'),
+  row('port-unambiguous', '4.4', 'parser', 'accept'),
+  row('via-received-param-with-delim', '4.5', 'parser', 'accept'),
+  row('via-received-param-no-delim', '4.5', 'parser', 'accept'),
+  row('ipv6-in-sdp', '4.6', 'parser', 'accept'),
+  row('mult-ip-in-header', '4.7', 'parser', 'accept'),
+  row('mult-ip-in-sdp', '4.8', 'parser', 'accept'),
+  row('ipv4-mapped-ipv6', '4.9', 'parser', 'accept'),
+  row('ipv6-bug-abnf-3-colons', '4.10', 'parser', 'accept'),
+  row('ipv6-correct-abnf-2-colons', '4.10', 'parser', 'accept'),
+];
