@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseXml, type XmlElement } from '../../core/xml.ts';
+import type { SipMessage } from '../../core/sip/message.ts';
 import { CallSwitch } from '../support/call-switch.ts';
 import { audioOf, sdp } from '../support/sdp.ts';
 import type { Call, Exchange, IncomingRequest, SipPeer } from '../support/sip-peer.ts';
@@ -13,6 +14,7 @@ class Watch {
   readonly peer: SipPeer;
   readonly exchange: Exchange;
   readonly callId: string;
+  #accepted: Promise<SipMessage> | undefined;
 
   constructor(peer: SipPeer, exchange: Exchange) {
     this.peer = peer;
@@ -31,6 +33,12 @@ class Watch {
     return new Watch(peer, exchange);
   }
 
+  /** The 200 to the first SUBSCRIBE. */
+  accepted(): Promise<SipMessage> {
+    this.#accepted ??= this.exchange.final(200);
+    return this.#accepted;
+  }
+
   /** The next NOTIFY, answered; its state and what it says. */
   async next(): Promise<{ request: IncomingRequest; state: string; root: XmlElement }> {
     const request = await this.peer.expectRequestThat(
@@ -44,7 +52,7 @@ class Watch {
   }
 
   async refresh(expires: number): Promise<void> {
-    const established = await this.exchange.final(200);
+    const established = await this.accepted();
     const again = await this.peer.request('SUBSCRIBE', established.contacts[0]?.uriText ?? '', {
       from: this.exchange.request.header('From') ?? '',
       to: established.header('To') ?? '',
@@ -75,7 +83,7 @@ describe('rooms of the switch', () => {
 
   before(async () => {
     running = await CallSwitch.start({
-      calls: { dialogCheckSeconds: 1 },
+      calls: { dialogCheckSeconds: 2 },
       rooms: {
         list: [
           { name: 'lobby', number: '1000' },
@@ -133,16 +141,17 @@ describe('rooms of the switch', () => {
   it('makes a room on the first call to %23name, and forgets it when the last has left', async () => {
     const first = await join(alice, TURBO);
     const second = await join(bob, 'sip:%23turbo@parley.test');
-    const ok = await second.outgoing?.final(200).catch(() => undefined);
-    assert.equal(ok, undefined);
+    assert.equal((await running.relay.statistics()).rooms, 1);
     await first.bye();
     await second.bye();
+    await running.quiet();
+    assert.equal((await running.relay.statistics()).rooms, 0);
   });
 
   it('sends the whole roster first, then only who came, held and left; versions rise by one', async () => {
     const inRoom = await join(alice);
     const watch = await Watch.on(bob, 'sip:lobby@127.0.0.1');
-    const accepted = await watch.exchange.final(200);
+    const accepted = await watch.accepted();
     assert.equal(accepted.header('Expires'), '600');
     const full = await watch.next();
     assert.match(full.state, /^active;expires=\d+$/);
@@ -190,7 +199,7 @@ describe('rooms of the switch', () => {
     const watch = await Watch.on(bob, LOBBY);
     const first = await bob.expectRequest('NOTIFY');
     first.reply(481);
-    await watch.exchange.final(200);
+    await watch.accepted();
   });
 
   it('refuses other event packages with 489', async () => {
