@@ -22,6 +22,8 @@ export type RelaySettings = {
   readonly latch: LatchPolicy;
   /** More from one source in a second are dropped: nobody talks that fast, but a loop of relayed packets would. */
   readonly maxPacketsPerSecond: number;
+  /** Between two RTCP reports to a room participant, on average (RFC 3550 §6.2). */
+  readonly rtcpIntervalMs: number;
   /** A call without any packet for so long is deleted; undefined: calls belong to whoever made them. */
   readonly idleTimeoutMs: number | undefined;
 };
@@ -31,5 +33,6 @@ export const DEFAULT_SETTINGS: RelaySettings = {
   portRange: { min: 16_384, max: 32_767 },
   latch: { windowMs: 500, minPackets: 5, rebindAfterMs: 1000, isStrict: false },
   maxPacketsPerSecond: 1000,
+  rtcpIntervalMs: 5000,
   idleTimeoutMs: undefined,
 };

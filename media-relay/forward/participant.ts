@@ -12,9 +12,6 @@ import { ROOM_CODECS } from '../room/seam.ts';
 import type { Participant, ParticipantMedia, ParticipantPort, RoomMixer } from '../room/seam.ts';
 import type { Leg } from './leg.ts';
 
-/** RFC 3550 §6.2: five seconds, spread from half to one and a half so that reports do not march in step. */
-const RTCP_INTERVAL_MS = 5000;
-
 export type ParticipantName = {
   readonly room: string;
   readonly callId: string;
@@ -32,7 +29,7 @@ export class RoomPort implements ParticipantPort {
   sessionVersion = 0;
   readonly sessionId = String(randomBytes(6).readUIntBE(0, 6));
   nextReportMs: number;
-  readonly #random: () => number;
+  readonly #rtcpIntervalMs: number;
   readonly #cname = randomBytes(12).toString('base64url');
   readonly #header = new RtpHeader();
   #participant: Participant | undefined;
@@ -48,12 +45,12 @@ export class RoomPort implements ParticipantPort {
   #sentOctets = 0;
   #reportedPackets = 0;
 
-  constructor(name: ParticipantName, leg: Leg, nowMs: number, random: () => number) {
+  constructor(name: ParticipantName, leg: Leg, nowMs: number, rtcpIntervalMs: number) {
     this.room = name.room;
     this.callId = name.callId;
     this.fromTag = name.fromTag;
     this.leg = leg;
-    this.#random = random;
+    this.#rtcpIntervalMs = rtcpIntervalMs;
     this.nextReportMs = nowMs + this.#interval();
     leg.sink = {
       onRtp: (packet, arrivalMs) => {
@@ -126,8 +123,9 @@ export class RoomPort implements ParticipantPort {
     this.#participant = undefined;
   }
 
+  /** From half to one and a half of the interval, so that reports do not march in step (RFC 3550 §6.2). */
   #interval(): number {
-    return RTCP_INTERVAL_MS * (0.5 + this.#random());
+    return this.#rtcpIntervalMs * (0.5 + Math.random());
   }
 
   #onRtp(packet: Buffer, arrivalMs: number): void {

@@ -15,8 +15,8 @@ import { Leg } from './leg.ts';
 import { RoomPort } from './participant.ts';
 import { SerialQueue } from './serial-queue.ts';
 
-/** How often due reports are looked for. */
-const RTCP_TICK_MS = 250;
+/** How often due reports are looked for, as a part of their interval. */
+const RTCP_TICKS_PER_INTERVAL = 20;
 
 const CODECS: Readonly<Record<RoomCodec, Codec>> = {
   opus: {
@@ -153,7 +153,7 @@ export class Rooms {
       towards: request.towards ?? theirs,
     });
     const leg = new Leg(await ports.allocate(local.bind), local, settings, now);
-    return new RoomPort(request, leg, now(), Math.random);
+    return new RoomPort(request, leg, now(), settings.rtcpIntervalMs);
   }
 
   #release(port: RoomPort): void {
@@ -190,7 +190,7 @@ export class Rooms {
     }
     this.#rtcpTimer ??= setInterval(() => {
       this.#sendDueReports();
-    }, RTCP_TICK_MS);
+    }, this.#resources.settings.rtcpIntervalMs / RTCP_TICKS_PER_INTERVAL);
   }
 
   #sendDueReports(): void {
