@@ -71,8 +71,8 @@ function parseBracketed(value: string, displayName: string | undefined, open: nu
   const close = value.indexOf('>', open);
   if (close < 0) throw malformed('"<" without ">"', open);
   const uri = value.slice(open + 1, close);
-  // RFC 4475 §3.1.2.13 sends white space inside the brackets; no URI may contain any.
-  if (uri === '' || uri.includes(' ') || uri.includes('<')) {
+  // RFC 4475 §3.1.2.14 has white space inside the brackets.
+  if (!isUriText(uri)) {
     throw malformed('no URI between "<" and ">"', open);
   }
   const params = close + 1 === value.length ? Params.none : Params.parse(value, close + 1);
@@ -83,11 +83,22 @@ function parseBracketed(value: string, displayName: string | undefined, open: nu
 function parseAddrSpec(value: string): NameAddr {
   const semicolon = value.indexOf(';');
   const uri = trimmedSlice(value, 0, semicolon < 0 ? value.length : semicolon);
-  if (uri === '' || uri.includes(' ') || uri.includes(',') || uri.includes('?')) {
+  if (!isUriText(uri) || uri.includes(',') || uri.includes('?')) {
     throw malformed('URI must be in angle brackets', 0);
   }
   const params = semicolon < 0 ? Params.none : Params.parse(value, semicolon);
   return new NameAddr(undefined, uri, params);
+}
+
+/** True for text that may be a URI; what `parseUri` says of it is another matter. */
+function isUriText(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code <= 0x20 || code === 0x22 || code === 0x3c || code === 0x3e || code === 0x7f) {
+      return false;
+    }
+  }
+  return text !== '';
 }
 
 /**
