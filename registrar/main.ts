@@ -127,16 +127,19 @@ function runningSwitch({ config, app, relay, engine, opened }: Parts): RunningSw
     stop: () => (stopping ??= stop()),
     holdings: async () => ({
       ...app.activity(),
-      engine: engine === undefined ? {} : numbersIn(await engine.stats()),
+      engine: engine === undefined ? {} : heldIn(await engine.stats()),
       relayPorts: (await relay.statistics()).portsInUse,
     }),
   };
 }
 
-function numbersIn(stats: object): Record<string, number> {
+/** Ourselves, and what only ever rises. */
+const NOT_HELD: ReadonlySet<string> = new Set(['applications', 'refusedConnections']);
+
+function heldIn(stats: object): Record<string, number> {
   const numbers: Record<string, number> = {};
   for (const [name, value] of Object.entries(stats) as [string, unknown][]) {
-    if (typeof value === 'number') numbers[name] = value;
+    if (typeof value === 'number' && !NOT_HELD.has(name)) numbers[name] = value;
   }
   return numbers;
 }

@@ -23,9 +23,9 @@ const DEFAULTS = {
 };
 
 /** What may still be there when nobody talks: registered phones keep their connections. */
-const AT_REST = /^(?:flows|connections|bindings)$/i;
+const AT_REST = /^(?:flows|flowBindings|connections)$/;
 /** What ends by itself, but only when no retransmission of the last message can come any more. */
-const LINGERS = /^(?:transactions|timers)/i;
+const LINGERS = /^(?:serverTransactions|clientTransactions|timers)$/;
 
 export class LiveSwitch {
   readonly domain = DEFAULTS['sip.domain'];
@@ -104,7 +104,10 @@ export class LiveSwitch {
     const end = Date.now() + withinMs;
     for (;;) {
       const { engine, ...others } = await this.running.holdings();
-      const left = Object.entries({ ...engine, ...others }).filter(
+      const { timers = 0, flowBindings = 0 } = engine;
+      // Each connection that leads to a device is remembered until its registration would expire.
+      const counts = { ...engine, ...others, timers: timers - flowBindings };
+      const left = Object.entries(counts).filter(
         ([name, count]) => count !== 0 && !AT_REST.test(name) && isCounted(name),
       );
       if (left.length === 0) return;

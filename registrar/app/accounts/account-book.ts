@@ -7,6 +7,7 @@ import type { Store } from '../store/store.ts';
 import type { AccountsTable } from '../store/tables.ts';
 import type { Account, AccountEvents, Accounts, AccountSecrets, NewAccount } from './accounts.ts';
 import { computeHa1 } from '../../../core/sip/digest.ts';
+import { escapeUser } from '../../../core/sip/uri.ts';
 import type { OfferedAlgorithm } from './credentials.ts';
 
 export type AccountBookOptions = {
@@ -160,13 +161,14 @@ export class AccountBook implements Accounts, AccountSecrets {
     }
   }
 
-  /** A phone may log in with the name as its owner wrote it, in lower case, or with the domain behind it. */
+  /** A phone may log in with the name as its owner wrote it, in lower case, as in its URI, or with the domain behind it. */
   #secretsFor(
     nickname: string,
     spelling: string,
     password: string,
   ): Pick<AccountsTable, 'realm' | 'ha1Md5' | 'ha1Sha256'> {
-    const plain = [spelling.normalize('NFC'), nickname];
+    const written = [spelling.normalize('NFC'), nickname];
+    const plain = [...written, ...written.map(escapeUser)];
     const usernames = [...plain, ...plain.map((name) => `${name}@${this.#realm}`)];
     const hashed = (algorithm: OfferedAlgorithm): string =>
       JSON.stringify(
