@@ -72,8 +72,10 @@ export class UdpControlServer {
     const stored: StoredReply = { bytes: undefined, atMs: performance.now() };
     this.#replies.set(key, stored);
     const reply = encodeMessage(cookie, await this.#reply(body), encodingOf(body));
-    stored.bytes = reply;
-    this.#replyBytes += reply.length;
+    if (this.#replies.get(key) === stored) {
+      stored.bytes = reply;
+      this.#replyBytes += reply.length;
+    }
     this.#forgetOld();
     this.#send(reply, remote);
   }
