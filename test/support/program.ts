@@ -94,6 +94,11 @@ export class Program {
     this.#child.stdin.write(text);
   }
 
+  /** Writes the last it will read. */
+  endInput(text = ''): void {
+    this.#child.stdin.end(text);
+  }
+
   /** Waits until the output from `from` on matches; rejects with the output when it does not, or the program ends. */
   async waitFor(pattern: RegExp, timeoutMs: number, from = 0): Promise<RegExpExecArray> {
     return this.waitUntil(

@@ -1,0 +1,167 @@
+import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { Program } from '../support/program.ts';
+import { freePorts } from '../support/free-ports.ts';
+import { SipPeer, type PeerOptions } from '../support/sip-peer.ts';
+
+const PROGRAM = path.resolve(import.meta.dirname, '../../registrar/cli/parley.ts');
+const STARTED = /What to do next/;
+const PATIENCE_MS = 30_000;
+
+describe('the switch as a process', function () {
+  this.timeout(120_000);
+  let folder: string;
+  let port: number;
+  const programs: Program[] = [];
+  const peers: SipPeer[] = [];
+
+  beforeEach(async () => {
+    folder = mkdtempSync(path.join(os.tmpdir(), 'parley-process-'));
+    port = await freePorts(1);
+  });
+  afterEach(async () => {
+    for (const peer of peers.splice(0)) await peer.close();
+    for (const program of programs.splice(0)) await program.stop();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  const parley = async (...words: string[]): Promise<Program> => {
+    const args = ['--import', 'tsx', PROGRAM, ...words];
+    const program = await Program.start(process.execPath, args, {
+      name: `parley ${words[0] ?? ''}`,
+      env: {
+        ...process.env,
+        PORT: String(port),
+        PARLEY_DATA_FOLDER: path.join(folder, 'data'),
+        PARLEY_SIP_DOMAIN: 'parley.test',
+        PARLEY_SIP_LISTEN_ADDRESSES: '127.0.0.1',
+        PARLEY_RTP_LISTEN_ADDRESSES: '127.0.0.1',
+      },
+    });
+    programs.push(program);
+    return program;
+  };
+  const serve = async (): Promise<Program> => {
+    const program = await parley('serve');
+    await program.waitFor(STARTED, PATIENCE_MS);
+    return program;
+  };
+  const add = async (user: string, password: string): Promise<void> => {
+    const program = await parley('user', 'add', user, '--password-stdin');
+    program.endInput(`${password}\n`);
+    assert.equal(await program.exited, 0, program.describe());
+  };
+  const peer = async (user: string, options: PeerOptions = {}): Promise<SipPeer> => {
+    const server = { address: '127.0.0.1', port };
+    const opened = await SipPeer.open({
+      server,
+      user,
+      password: 'secret',
+      domain: 'parley.test',
+      ...options,
+    });
+    peers.push(opened);
+    return opened;
+  };
+
+  it('tells where it listens, its rooms and what to do next, and serves accounts that are added meanwhile', async () => {
+    const running = await serve();
+    assert.match(running.output, /serves the domain parley\.test/);
+    assert.match(running.output, new RegExp(`127\\.0\\.0\\.1:${port} UDP\\+TCP`));
+    assert.match(running.output, /lobby \(dial 1000\)/);
+    assert.match(running.output, /npx parley user add NAME/);
+    const alice = await peer('alice');
+    await alice.register({ expect: 401 });
+    await add('Alice', 'secret');
+    await (await peer('alice')).register();
+    const removal = await parley('user', 'remove', 'alice');
+    assert.equal(await removal.exited, 0, removal.describe());
+    await (await peer('alice')).register({ expect: 401 });
+  });
+
+  it('loses no registration that it acknowledged when it is killed', async () => {
+    await add('alice', 'secret');
+    const first = await serve();
+    const phones = await Promise.all(Array.from({ length: 8 }, () => peer('alice')));
+    await Promise.all(phones.map((phone) => phone.register()));
+    first.signal('SIGKILL');
+    await first.exited;
+
+    await serve();
+    const asking = await peer('alice');
+    const answer = await asking.register({ contact: '' });
+    const expected = phones.map(({ contactUri }) => contactUri).sort();
+    assert.deepEqual(answer.contacts.map(({ uriText }) => uriText).sort(), expected);
+  });
+
+  it('ends on SIGTERM within seconds, with exit code 0', async () => {
+    const running = await serve();
+    const startedMs = Date.now();
+    running.signal('SIGTERM');
+    assert.equal(await running.exited, 0, running.describe());
+    assert.ok(Date.now() - startedMs < 10_000);
+    assert.match(running.output, /Ending calls/);
+  });
+
+  describe('when it cannot start', () => {
+    const failure = async (program: Program): Promise<string> => {
+      assert.equal(await program.exited, 1, program.describe());
+      assert.equal(program.errors.trimEnd().split('\n').length, 1, program.errors);
+      return program.errors;
+    };
+
+    it('says that its port is taken', async () => {
+      const taken = createSocket('udp4');
+      taken.bind(port, '127.0.0.1');
+      await once(taken, 'listening');
+      try {
+        assert.match(
+          await failure(await parley('serve')),
+          new RegExp(
+            `^parley: cannot listen on 127\\.0\\.0\\.1:${port}: another program has it; .*PORT`,
+          ),
+        );
+      } finally {
+        taken.close();
+      }
+    });
+
+    it('says that this machine has no such address', async () => {
+      const program = await parley('serve', '--set', 'sip.listenAddresses=192.0.2.123');
+      assert.match(await failure(program), /cannot listen on 192\.0\.2\.123.*no such address/);
+    });
+
+    it('says that its data folder cannot be used', async () => {
+      writeFileSync(path.join(folder, 'data'), 'a file');
+      assert.match(await failure(await parley('serve')), /^parley: cannot keep data in .*data: /);
+    });
+
+    it('says what is wrong in its configuration', async () => {
+      const file = path.join(folder, 'parley.toml');
+      writeFileSync(file, '[sip]\nprot = 5060\n');
+      assert.match(
+        await failure(await parley('serve', '--config', file)),
+        /^parley: bad configuration: sip\.prot \(.*parley\.toml\): no such setting/,
+      );
+    });
+
+    it('says that the external engine is not there', async () => {
+      const program = await parley(
+        'serve',
+        ...[
+          '--set',
+          'engine.mode=drachtio',
+          '--set',
+          `engine.port=${port}`,
+          '--set',
+          'engine.secretFile=',
+        ],
+      );
+      assert.match(await failure(program), /engine\.secretFile/);
+    });
+  });
+});
