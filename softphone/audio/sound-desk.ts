@@ -9,8 +9,11 @@ import type { Tone } from './tones.ts';
 
 /** One call, as the desk sees it. */
 export type DeskChannel = {
-  /** Whether it gets the microphone, and is heard; otherwise it gets silence. Read at every beat. */
-  readonly isLive: boolean;
+  /** Whether it is heard. Like the others, read at every beat. */
+  readonly isHeard: boolean;
+  /** Whether it may have the microphone; otherwise it gets silence. */
+  readonly isTalking: boolean;
+  /** The microphone is switched off for it. */
   readonly isMuted: boolean;
   /** As `RtpSession.exchange`. */
   exchange(captured: Int16Array, heard: Int16Array, dueMs: number): void;
@@ -126,9 +129,9 @@ export class SoundDesk {
     this.#takeMicrophone(captured);
     const mix = this.#mix.fill(0);
     for (const channel of this.#channels) {
-      const isHeard = channel.isLive && !channel.isMuted;
-      channel.exchange(isHeard ? this.#microphone : this.#silence, this.#heard, dueMs);
-      if (channel.isLive) addTo(mix, this.#heard);
+      const isOpen = channel.isTalking && !channel.isMuted;
+      channel.exchange(isOpen ? this.#microphone : this.#silence, this.#heard, dueMs);
+      if (channel.isHeard) addTo(mix, this.#heard);
     }
     if (this.#recorder !== undefined && this.#channels.size > 0) {
       this.#recorder.write(clamped(mix, this.#output));
@@ -161,7 +164,7 @@ export class SoundDesk {
   /** The file is at its beginning until somebody can hear it. */
   #takeFromSource(samples: Int16Array, isLooped: boolean): void {
     const microphone = this.#microphone.fill(0);
-    if (![...this.#channels].some(({ isLive }) => isLive)) return;
+    if (![...this.#channels].some(({ isTalking }) => isTalking)) return;
     let filled = 0;
     while (filled < FRAME_SAMPLES) {
       if (this.#sourceAt >= samples.length) {

@@ -69,6 +69,8 @@ export class Call {
   #cancelTimer: (() => void) | undefined;
   /** When it was answered, on the wall clock in milliseconds. */
   establishedAtMs: number | undefined;
+  /** Our port when the other side last learned where we are. */
+  refreshedPort: number | undefined;
 
   private constructor(
     id: string,

@@ -11,10 +11,9 @@ import { SipMessage } from '../../core/sip/message.ts';
 import { StreamFramer } from '../../core/sip/stream-framer.ts';
 import { keepOneChallenge } from './challenge.ts';
 import { KeepAlive } from './keep-alive.ts';
+import type { ServerAddress } from './locate.ts';
 
 export type StreamTransportOptions = {
-  readonly host: string;
-  readonly port: number;
   /** TLS settings; undefined for TCP. */
   readonly tls: TlsOptions | undefined;
   readonly log: Log;
@@ -51,6 +50,8 @@ export class StreamTransport implements Transport {
   onMessage: ((message: string) => void) | undefined;
   /** Of the message that is being handed over: its body as it came. Read it before the first `await`. */
   receivedBody: ReceivedBody = NO_BODY;
+  /** Where `connect` goes. */
+  target: ServerAddress = { host: '127.0.0.1', port: 5060 };
   /** Messages that were not SIP, or that made sip.js throw. */
   droppedMessages = 0;
 
@@ -67,7 +68,8 @@ export class StreamTransport implements Transport {
   #keepAlive: KeepAlive | undefined;
   #keepAliveTimer: NodeJS.Timeout | undefined;
 
-  constructor(options: StreamTransportOptions) {
+  /** The first parameter is sip.js's own logger, which is not used. */
+  constructor(_logger: unknown, options: StreamTransportOptions) {
     this.#options = options;
     this.#log = options.log;
     this.protocol = options.tls === undefined ? 'TCP' : 'TLS';
@@ -122,7 +124,8 @@ export class StreamTransport implements Transport {
   }
 
   #dial(): Promise<Socket> {
-    const { host, port, tls, connectLimitMs = 10_000 } = this.#options;
+    const { tls, connectLimitMs = 10_000 } = this.#options;
+    const { host, port } = this.target;
     return new Promise((resolve, reject) => {
       const socket =
         tls === undefined

@@ -36,7 +36,14 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'softphone/audio/': ['core/'],
   'softphone/ua/': ['core/', 'config/', 'softphone/audio/'],
   'softphone/ui/': ['core/', 'softphone/phone.ts'],
-  'softphone/phone.ts': ['core/', 'config/', 'softphone/audio/', 'softphone/ua/'],
+  'softphone/contacts/': ['core/'],
+  'softphone/phone.ts': [
+    'core/',
+    'config/',
+    'softphone/audio/',
+    'softphone/ua/',
+    'softphone/contacts/',
+  ],
   'softphone/main.ts': ['core/', 'config/', 'softphone/phone.ts', 'softphone/ui/'],
 };
 
