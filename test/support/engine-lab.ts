@@ -249,6 +249,8 @@ export class EngineLab {
   heldQueries: Extract<EngineOutput, { kind: 'resolve' }>[] | undefined;
   /** When set, connect outputs are kept here instead of being answered. */
   heldConnects: Extract<EngineOutput, { kind: 'connect' }>[] | undefined;
+  /** UDP ports from which the network reports that nobody is there. */
+  readonly unreachable = new Set<number>();
   readonly #peers = new Map<string, LabPeer>();
   readonly #flows = new Map<FlowId, LabPeer>();
   readonly #acceptors = new Map<string, (peer: LabPeer) => void>();
@@ -390,6 +392,10 @@ export class EngineLab {
       case 'sendDatagram':
         this.#note(output.remote, output.bytes);
         this.#peers.get(key('udp', output.remote))?.deliver(output.bytes);
+        if (this.unreachable.has(output.remote.port)) {
+          const { listenerId, remote } = output;
+          this.#backlog.push({ kind: 'datagramFailed', listenerId, remote, reason: 'refused' });
+        }
         return;
       case 'sendFlow': {
         const peer = this.#flows.get(output.flowId);

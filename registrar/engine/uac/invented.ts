@@ -3,6 +3,7 @@
 import { reasonPhraseOf } from '../../../core/sip/status.ts';
 import type { RequestDraft } from '../request-draft.ts';
 import { ownVia } from '../text.ts';
+import type { Hop } from '../transport/flow.ts';
 import type { ClientFailure, ClientTransaction } from '../transaction/client.ts';
 
 /** Status and phrase of what an application is told instead of an answer. */
@@ -22,9 +23,10 @@ export function failureStatus(failure: ClientFailure): { status: number; phrase:
 /** The bytes of a response to this request, as if somebody had sent it. */
 export function inventResponse(
   transaction: ClientTransaction,
-  how: { status: number; phrase?: string; tag: string },
+  how: { status: number; phrase?: string; tag: string; provisionalHop: Hop | undefined },
 ): Buffer {
-  const { draft, hop, branch } = transaction;
+  const { draft, branch } = transaction;
+  const hop = transaction.hop ?? how.provisionalHop;
   const via = hop === undefined ? '' : `Via: ${ownVia(hop, branch)}\r\n`;
   const phrase = how.phrase ?? reasonPhraseOf(how.status);
   return Buffer.from(

@@ -34,6 +34,8 @@ export class UacRequest implements ClientUser, TimerOwner {
   readonly method: string;
   transaction: ClientTransaction | undefined;
   isFinal = false;
+  /** How the request was shown to its application while its way was not known. */
+  provisionalHop: Hop | undefined;
   /** Early dialogs of an INVITE, and those that a 2xx or a NOTIFY has made, by the tag of the other side. */
   readonly forks = new Map<string, Dialog>();
   /** The fork whose 2xx the application was given. */

@@ -164,6 +164,7 @@ export class Uac implements UacRequestOwner {
     const draft =
       provisional === undefined ? transaction.draft : placed(transaction.draft, provisional);
     transaction.draft = draft;
+    request.provisionalHop = provisional;
     const trace = inventedTrace('unknown');
     const bytes = encodeRequest(draft, undefined);
     this.#kernel.reports.requestSent(application.id, { requestId, transactionId, trace }, bytes);
@@ -270,11 +271,9 @@ export class Uac implements UacRequestOwner {
     const { transaction, application } = request;
     if (transaction === undefined || request.isFinal) return;
     const tag = this.#kernel.ids.tag();
-    const bytes = inventResponse(transaction, {
-      status,
-      ...(phrase !== undefined && { phrase }),
-      tag,
-    });
+    const { provisionalHop } = request;
+    const named = phrase === undefined ? {} : { phrase };
+    const bytes = inventResponse(transaction, { status, tag, provisionalHop, ...named });
     this.#close(request);
     this.#endForks(request, undefined);
     this.inDialog?.unanswered(request);
