@@ -121,8 +121,13 @@ export class LiveSwitch {
     try {
       if (this.#running !== undefined) await this.#empty(() => true, 64 * T1_MS + 5000);
     } finally {
-      await this.#running?.stop();
-      if (this.#folder !== undefined) await rm(this.#folder, { recursive: true, force: true });
+      await this.discard();
     }
+  }
+
+  /** Ends the switch, whatever it holds, and removes its data. */
+  async discard(): Promise<void> {
+    await this.#running?.stop();
+    if (this.#folder !== undefined) await rm(this.#folder, { recursive: true, force: true });
   }
 }
