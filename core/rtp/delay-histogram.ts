@@ -47,6 +47,7 @@ export class DelayHistogram {
 
   /** The transit time that `share` (0 to 1) of the packets do not exceed; 0 when empty. */
   quantile(share: number): number {
+    if (this.#total === 0) return 0;
     let below = 0;
     const wanted = share * this.#total;
     for (let bucket = 0; bucket < BUCKETS; bucket++) {

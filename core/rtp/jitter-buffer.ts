@@ -15,7 +15,7 @@ export type JitterBufferOptions = {
   readonly clockRateHz: number;
   /** Length of the audio in `payload[start, end)` in units of the RTP clock; 0 when it is malformed. */
   readonly durationOf: (payload: Uint8Array, start: number, end: number) => number;
-  /** The share of packets that are to come in time; 0.97 to 0.99. */
+  /** The share of packets that are to come in time; 0.97 to 0.99, normally 0.985. */
   readonly quantile?: number;
   /** The target stays at least this much above the fastest packet. */
   readonly minDelayMs?: number;
@@ -69,14 +69,14 @@ const FRAME_MS = 20;
 /** Above the quantile: differences of a fraction of a millisecond are no reason to be late. */
 const GUARD_MS = 0.5;
 /** Added at first, while the histogram knows little, and fading over so many packets. */
-const INITIAL_MARGIN_MS = 10;
+const INITIAL_MARGIN_MS = 5;
 const INITIAL_PACKETS = 50;
 /** How much too early the playout point must be before it is moved: one frame and this. */
 const SHRINK_MARGIN_MS = 4;
 const SHORT_IN_SPEECH_MS = 60;
-const LATE_RUN = 3;
+const LATE_RUN = 2;
 const WITHOUT_PAUSE_MS = 2000;
-const EXCESS_IN_SPEECH_MS = 40;
+const EXCESS_IN_SPEECH_MS = 26;
 /** So much too much delay is taken back even in speech. */
 const CATCH_UP_MS = 250;
 /** In speech at most one frame in so many is moved. */
@@ -135,7 +135,7 @@ export class JitterBuffer {
     this.#clockRateHz = options.clockRateHz;
     this.#timeline = new SourceTimeline(options.clockRateHz);
     this.#durationOf = options.durationOf;
-    this.#quantile = options.quantile ?? 0.98;
+    this.#quantile = options.quantile ?? 0.985;
     this.#minDelayMs = options.minDelayMs ?? 0;
     this.#maxDelayMs = options.maxDelayMs ?? 200;
     this.#lastDuration = (FRAME_MS * options.clockRateHz) / 1000;
@@ -364,6 +364,7 @@ export class JitterBuffer {
   #nextSequence(): number | undefined {
     while (this.#ring.has(this.#played + 1) && this.#ring.duration(this.#played + 1) === 0) {
       this.#played += 1;
+      this.#wasSilent = true;
     }
     for (let sequence = this.#played + 1; sequence <= this.#highest; sequence++) {
       if (this.#ring.has(sequence) && this.#ring.duration(sequence) > 0) return sequence;
@@ -384,13 +385,17 @@ export class JitterBuffer {
       return { kind: 'silence', samples };
     }
     this.#concealedFrames += 1;
-    if (-excessMs > SHORT_IN_SPEECH_MS || this.#lateRun >= LATE_RUN) {
+    if (this.#mustWait(excessMs)) {
       this.#inserted += 1;
-      this.#lateRun = 0;
       return { kind: 'stretch', samples };
     }
     this.#position += samples;
     return { kind: 'missing', samples, next: undefined };
+  }
+
+  /** Whether what is missing is only late: the packets before it were, so it is better to wait than to give it up. */
+  #mustWait(excessMs: number): boolean {
+    return -excessMs > SHORT_IN_SPEECH_MS || this.#lateRun >= LATE_RUN;
   }
 
   /** The sender sent nothing for `gap`: silence, which is shortened or stretched as the target wants. */

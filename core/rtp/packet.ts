@@ -33,7 +33,8 @@ export function datagramKind(bytes: Uint8Array, length = bytes.length): 'rtp' | 
  * @returns undefined when it is not a well-formed RTP packet; never throws
  */
 export function parseRtpPacket(bytes: Uint8Array): RtpPacket | undefined {
-  if (datagramKind(bytes) !== 'rtp') return undefined;
+  // The library lets a padding of no bytes pass.
+  if (datagramKind(bytes) !== 'rtp' || !new RtpHeader().read(bytes)) return undefined;
   try {
     const packet = new LibraryPacket(new DataView(bytes.buffer, bytes.byteOffset, bytes.length));
     const payload = packet.getPayload();
