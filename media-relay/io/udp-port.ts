@@ -7,17 +7,23 @@ import { isIPv6 } from 'node:net';
 /** `packet` belongs to the receiver until it returns; `address` and `port` are the sender's. */
 export type DatagramListener = (packet: Buffer, address: string, port: number) => void;
 
-/**
- * Addresses in SDP are numbers: answering the look-up at once keeps `send` and `bind` synchronous and off the DNS threads.
- * Every caller has checked that `host` is numeric.
- */
-function lookupNumeric(
+type Lookup = (
   host: string,
-  _options: unknown,
+  options: unknown,
   callback: (error: Error | null, address: string, family: number) => void,
-): void {
-  callback(null, host, isIPv6(host) ? 6 : 4);
-}
+) => void;
+
+/**
+ * Addresses in SDP are numbers: answering the look-up at once keeps `send` and `bind` synchronous and off the DNS
+ * threads. Every caller has checked that `host` is a number of the socket's family.
+ */
+const lookupIpv4: Lookup = (host, _options, callback) => {
+  callback(null, host, 4);
+};
+
+const lookupIpv6: Lookup = (host, _options, callback) => {
+  callback(null, host, 6);
+};
 
 export class UdpPort {
   readonly localPort: number;
@@ -42,11 +48,11 @@ export class UdpPort {
    * @throws the system's error (`EADDRINUSE`, `EADDRNOTAVAIL`, ...) when the port cannot be had
    */
   static async open(address: string, port: number): Promise<UdpPort> {
-    const socket = createSocket({
-      type: isIPv6(address) ? 'udp6' : 'udp4',
-      ipv6Only: isIPv6(address),
-      lookup: lookupNumeric,
-    });
+    const socket = createSocket(
+      isIPv6(address)
+        ? { type: 'udp6', ipv6Only: true, lookup: lookupIpv6 }
+        : { type: 'udp4', lookup: lookupIpv4 },
+    );
     await new Promise<void>((resolve, reject) => {
       socket.once('error', (error) => {
         socket.close();
