@@ -230,14 +230,16 @@ export class SipMessage {
 
   /** Octets, or `undefined` when there is none. */
   get contentLength(): number | undefined {
-    const values = this.#all(HEADER.contentLength);
-    const [value] = values;
-    if (value === undefined) return undefined;
+    const first = this.#next(HEADER.contentLength, 0);
+    if (first < 0) return undefined;
+    const value = this.#valueAt(first);
     const length = parseDigits(value, Number.MAX_SAFE_INTEGER);
-    if (length === undefined || values.some((other) => other !== value)) {
-      throw new ParseError('sip.contentlength.malformed', 'Content-Length is not one number');
+    let other = this.#next(HEADER.contentLength, first + 1);
+    while (other >= 0 && this.#valueAt(other) === value) {
+      other = this.#next(HEADER.contentLength, other + 1);
     }
-    return length;
+    if (length !== undefined && other < 0) return length;
+    throw new ParseError('sip.contentlength.malformed', 'Content-Length is not one number');
   }
 
   /** Seconds of the Expires header, at most 2^32 - 1; `undefined` when there is none. */
@@ -285,10 +287,15 @@ export class SipMessage {
   }
 
   #nameAddrs(id: HeaderId): readonly NameAddr[] {
-    const fields = this.#all(id);
-    if (fields.length === 0) return NO_NAME_ADDRS;
-    const elements = fields.flatMap(splitList);
-    return elements.filter((element) => element !== '*').map((element) => NameAddr.parse(element));
+    let at = this.#next(id, 0);
+    if (at < 0) return NO_NAME_ADDRS;
+    const addresses: NameAddr[] = [];
+    for (; at >= 0; at = this.#next(id, at + 1)) {
+      for (const element of splitList(this.#valueAt(at))) {
+        if (element !== '*') addresses.push(NameAddr.parse(element));
+      }
+    }
+    return addresses;
   }
 
   #required(id: HeaderId): string {

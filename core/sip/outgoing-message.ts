@@ -98,18 +98,18 @@ export class OutgoingMessage {
 
   /** The first value of this header. */
   header(name: string): string | undefined {
-    const at = this.#names.indexOf(canonicalHeaderName(name));
+    const at = this.#indexOf(canonicalHeaderName(name));
     return at < 0 ? undefined : this.#values[at];
   }
 
   has(name: string): boolean {
-    return this.#names.includes(canonicalHeaderName(name));
+    return this.#indexOf(canonicalHeaderName(name)) >= 0;
   }
 
   /** The values of all lines of this header; lists are not split. */
   headerFields(name: string): string[] {
     const canonical = canonicalHeaderName(name);
-    return this.#values.filter((_, at) => this.#names[at] === canonical);
+    return this.#values.filter((_, at) => isSameName(this.#names[at] ?? '', canonical));
   }
 
   /** All headers in order, names canonical. */
@@ -126,7 +126,7 @@ export class OutgoingMessage {
   /** Makes this the only line of that name: where the first one was, else at the end. */
   set(name: string, value: string): this {
     const canonical = canonicalHeaderName(name);
-    const at = this.#names.indexOf(canonical);
+    const at = this.#indexOf(canonical);
     if (at < 0) return this.add(name, value);
     this.#values[at] = oneLine(value);
     this.#removeFrom(canonical, at + 1);
@@ -136,7 +136,7 @@ export class OutgoingMessage {
   /** Adds a line before the first one of that name, or before all headers when there is none. */
   prepend(name: string, value: string): this {
     const canonical = canonicalHeaderName(name);
-    const at = Math.max(this.#names.indexOf(canonical), 0);
+    const at = Math.max(this.#indexOf(canonical), 0);
     this.#names.splice(at, 0, canonical);
     this.#values.splice(at, 0, oneLine(value));
     return this;
@@ -155,7 +155,7 @@ export class OutgoingMessage {
    * @throws ParseError `sip.quoted.unterminated`
    */
   takeFirst(name: string): string | undefined {
-    const at = this.#names.indexOf(canonicalHeaderName(name));
+    const at = this.#indexOf(canonicalHeaderName(name));
     if (at < 0) return undefined;
     const [first, ...rest] = splitList(this.#values[at] ?? '');
     if (rest.length > 0) this.#values[at] = rest.join(', ');
@@ -168,7 +168,7 @@ export class OutgoingMessage {
 
   /** Writes into the top Via where the message came from; a malformed Via stays as it is. */
   stampTopVia(source: Source): this {
-    const at = this.#names.indexOf('Via');
+    const at = this.#indexOf('Via');
     const line = this.#values[at] ?? '';
     try {
       const [top = '', ...rest] = splitList(line);
@@ -212,13 +212,25 @@ export class OutgoingMessage {
     this.#values.push(value);
   }
 
+  #indexOf(canonical: string): number {
+    for (let at = 0; at < this.#names.length; at++) {
+      if (isSameName(this.#names[at] ?? '', canonical)) return at;
+    }
+    return -1;
+  }
+
   #removeFrom(canonical: string, from: number): void {
     for (let at = this.#names.length - 1; at >= from; at--) {
-      if (this.#names[at] !== canonical) continue;
+      if (!isSameName(this.#names[at] ?? '', canonical)) continue;
       this.#names.splice(at, 1);
       this.#values.splice(at, 1);
     }
   }
+}
+
+/** Names that we do not know keep the case that they came in, and still compare without it. */
+function isSameName(a: string, b: string): boolean {
+  return a === b || (a.length === b.length && a.toLowerCase() === b.toLowerCase());
 }
 
 function isCopied(id: number, makesDialog: boolean): boolean {

@@ -105,6 +105,13 @@ describe('outgoing SIP message (RFC 3261 §7)', () => {
     );
   });
 
+  it('compares names that it does not know without case (RFC 3261 §7.3.1)', () => {
+    const message = OutgoingMessage.request('OPTIONS', 'sip:a@b').add('x-a', '1').add('X-A', '2');
+    assert.deepEqual(message.headerFields('x-A'), ['1', '2']);
+    assert.deepEqual(message.set('X-a', '3').headerFields('X-A'), ['3']);
+    assert.equal(message.remove('X-A').has('x-a'), false);
+  });
+
   it('lets no value add a header', () => {
     const message = OutgoingMessage.response(200, 'O\r\nK: 1').add(
       'To',
