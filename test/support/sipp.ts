@@ -57,7 +57,7 @@ function fieldsOf({ user, password, target = '', text = '' }: SippRow): string {
 
 function argumentsOf(options: SippOptions, folder: string, localPort: number): string[] {
   const { scenario, server, domain, transport = 'udp', rows, calls = 1 } = options;
-  const injected = rows ? ['-inf', path.join(folder, 'rows.csv')] : [];
+  const injected = rows && rows.length > 0 ? ['-inf', path.join(folder, 'rows.csv')] : [];
   return [
     `${server.address}:${server.port}`,
     ...['-sf', path.join(SCENARIOS, `${scenario}.xml`)],
