@@ -152,6 +152,8 @@ export class Phone {
   readonly contacts: ContactList;
   readonly #history: TextHistory;
   readonly #callEvents: CallEvents;
+  /** What was last told of each call, so that nothing is told twice. */
+  readonly #told = new Map<string, string>();
   readonly #connected = new Set<string>();
   readonly #passive = new Set<string>();
   #isAutoAnswering: boolean;
@@ -322,13 +324,15 @@ export class Phone {
   /** Takes a call from hold and gives it the sound. */
   async resume(callId: string): Promise<void> {
     await this.#table.activate(this.#find(callId));
-    this.#emitCalls();
+    this.#table.calls.forEach((call) => {
+      this.#tell(call);
+    });
   }
 
   mute(callId: string, isMuted: boolean): void {
     const call = this.#find(callId);
     this.#table.setMuted(callId, isMuted);
-    this.#events.emit('call', this.#infoOf(call));
+    this.#tell(call);
   }
 
   /** @throws RefusedError when the other side takes no keys, or one is none of 0-9 * # A-D */
@@ -475,7 +479,7 @@ export class Phone {
     const call = this.#userAgent.dial(id, uri, this.#callEvents);
     if (!isWanted) this.#passive.add(id);
     this.#table.add(call);
-    this.#events.emit('call', this.#infoOf(call));
+    this.#tell(call);
     return call;
   }
 
@@ -508,8 +512,12 @@ export class Phone {
     };
   }
 
-  #emitCalls(): void {
-    for (const info of this.calls()) this.#events.emit('call', info);
+  #tell(call: Call): void {
+    const info = this.#infoOf(call);
+    const content = JSON.stringify(info);
+    if (this.#told.get(call.id) === content) return;
+    this.#told.set(call.id, content);
+    this.#events.emit('call', info);
   }
 
   #eventsOfCalls(): CallEvents {
@@ -519,13 +527,14 @@ export class Phone {
         if (call.phase === 'established' && !this.#connected.has(call.id)) this.#established(call);
         else if (call.media !== undefined && call.phase === 'ringing') this.#table.connect(call);
         this.#updateTone();
-        this.#events.emit('call', this.#infoOf(call));
+        this.#tell(call);
       },
       digit: (call, digit) => {
         this.#events.emit('digit', this.#infoOf(call), digit);
       },
       ended: (call, end) => {
         const info = this.#infoOf(call);
+        this.#told.delete(call.id);
         this.#connected.delete(call.id);
         this.#passive.delete(call.id);
         this.#table.remove(call);
@@ -589,6 +598,12 @@ export class Phone {
     this.#cancelRejoin = systemClock.setTimer(() => {
       if (this.registration.kind === 'registered') this.#rooms.rejoin();
     }, REJOIN_MS);
+  }
+
+  /** Who writes in a room, as far as the roster tells names apart. */
+  #nicknameIn(room: string, name: string): string | undefined {
+    const namesakes = this.#rooms.roster(room).filter((participant) => participant.name === name);
+    return namesakes.length === 1 ? namesakes[0]?.nickname : undefined;
   }
 
   #isFull(): boolean {

@@ -111,10 +111,16 @@ export class CallTable {
 
   /** The person puts it on hold: it stays so until the person resumes it. */
   async hold(call: Call): Promise<void> {
-    await call.setHold(true);
     const entry = this.#entries.get(call.id);
     if (entry !== undefined) entry.isHeldForOther = false;
-    if (this.#activeId === call.id) this.#activeId = undefined;
+    const hadSound = this.#activeId === call.id;
+    if (hadSound) this.#activeId = undefined;
+    try {
+      await call.setHold(true);
+    } catch (error) {
+      if (hadSound) this.#activeId ??= call.id;
+      throw error;
+    }
   }
 
   /** It has ended; the call that had the sound before gets it back. */

@@ -190,6 +190,7 @@ export class Registration {
   }
 
   #enter(state: RegistrationState): void {
+    if (state.kind === 'unregistered' && this.#state.kind === 'unregistered') return;
     this.#state = state;
     this.#options.onState(state);
   }
