@@ -4,14 +4,18 @@ import { createSocket } from 'node:dgram';
 import type { RemoteInfo, Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { isIPv6 } from 'node:net';
+import { RefusedError } from '../../core/errors.ts';
 import type { Dictionary } from './dictionary.ts';
 import { decodeBody, encodeMessage, encodingOf, splitCookie } from './message.ts';
+import type { Encoding } from './message.ts';
 import { errorReply } from './reply.ts';
 
 /** Clients retransmit for a few seconds; rtpengine remembers for this long too. */
 const REPLY_LIFETIME_MS = 30_000;
 const MAX_REPLIES = 10_000;
 const MAX_REPLY_BYTES = 16 * 1024 * 1024;
+/** What IPv4 leaves of 65,535 bytes. */
+const MAX_DATAGRAM_BYTES = 65_507;
 
 type StoredReply = { bytes: Buffer | undefined; readonly atMs: number };
 
@@ -71,7 +75,7 @@ export class UdpControlServer {
     }
     const stored: StoredReply = { bytes: undefined, atMs: performance.now() };
     this.#replies.set(key, stored);
-    const reply = encodeMessage(cookie, await this.#reply(body), encodingOf(body));
+    const reply = encodeReply(cookie, await this.#reply(body), encodingOf(body));
     if (this.#replies.get(key) === stored) {
       stored.bytes = reply;
       this.#replyBytes += reply.length;
@@ -104,6 +108,14 @@ export class UdpControlServer {
     if (this.#isClosed) return;
     this.#socket.send(reply, remote.port, remote.address, ignore);
   }
+}
+
+/** An answer that fits no datagram would never arrive, and the client would wonder. */
+function encodeReply(cookie: string, reply: Dictionary, encoding: Encoding): Buffer {
+  const bytes = encodeMessage(cookie, reply, encoding);
+  if (bytes.length <= MAX_DATAGRAM_BYTES) return bytes;
+  const error = new RefusedError('relay.reply.too-large', 'The reply fits no datagram', 413);
+  return encodeMessage(cookie, errorReply(error), encoding);
 }
 
 function ignore(): void {

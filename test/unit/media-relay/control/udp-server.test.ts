@@ -24,6 +24,7 @@ describe('ng control server over UDP', () => {
           finish = resolve;
         });
       }
+      if (request['command'] === 'much') return { result: 'ok', much: 'x'.repeat(70_000) };
       if (request['command'] === 'refuse') {
         return errorReply(new RefusedError('relay.test', 'not today', 488));
       }
@@ -101,6 +102,10 @@ describe('ng control server over UDP', () => {
     client.send(Buffer.from([0xff, 0xfe, 0x20, 0x64, 0x65]));
     assert.match(await ask('a_9 d7:command4:pinge'), /^a_9 /u);
     assert.equal(handled.length, 1);
+  });
+
+  it('answers with an error when the answer fits no datagram', async () => {
+    assert.match(await ask('a_1 {"command":"much"}'), /"error-code":"relay\.reply\.too-large"/u);
   });
 
   it('passes on code and status of a failure', async () => {
