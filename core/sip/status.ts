@@ -17,7 +17,6 @@ export const METHODS = [
   'SUBSCRIBE',
   'UPDATE',
 ] as const;
-export type Method = (typeof METHODS)[number];
 
 const REASONS = new Map<number, string>([
   [100, 'Trying'],
