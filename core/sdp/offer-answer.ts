@@ -83,6 +83,8 @@ export type AudioAgreement = {
   /** The other side's; `address` is undefined when nothing can be sent there (on hold, a name, not one host). */
   readonly remote: {
     readonly address: string | undefined;
+    /** Whether the address says hold: 0.0.0.0 or ::. */
+    readonly isHeld: boolean;
     readonly port: number;
     readonly rtcpPort: number;
     readonly isRtcpMux: boolean;
@@ -246,8 +248,12 @@ function chooseFormats(
       chosen.push({ own: { parameters: TELEPHONE_EVENTS }, offered: event });
     }
   }
-  const noise = capabilities.hasComfortNoise === true ? offered.find(isComfortNoise) : undefined;
-  if (noise !== undefined) chosen.push({ own: {}, offered: noise });
+  // Payload type 13 has the clock of G.711 and makes no sense beside any other.
+  const noise = offered.find(isComfortNoise);
+  const fits = chosen[0]?.offered.clockRateHz === noise?.clockRateHz;
+  if (capabilities.hasComfortNoise === true && noise !== undefined && fits) {
+    chosen.push({ own: {}, offered: noise });
+  }
   return chosen;
 }
 
@@ -312,6 +318,7 @@ function agreementOf(
     profile,
     remote: {
       address: isReachable ? media.address : undefined,
+      isHeld: media.isHeldByAddress,
       port: media.port,
       rtcpPort: isRtcpMux ? media.port : media.rtcp.port,
       isRtcpMux,
