@@ -613,12 +613,11 @@ export class Phone {
 
   #texted({ senderUri, senderName, fromName, fromUri, text, writtenAtMs }: IncomingText): void {
     const room = this.#rooms.find(senderUri)?.name ?? roomOfUri(senderUri);
-    const sender = room === undefined ? readableUser(senderUri) : undefined;
-    const nickname = fromUri === undefined ? sender : readableUser(fromUri);
-    const shown = [fromName, senderName, nickname].find(
-      (name) => name !== undefined && name !== '',
-    );
+    const shown = [fromName, senderName].find((name) => name !== undefined && name !== '');
     const name = shown ?? readableUser(senderUri);
+    const sender =
+      room === undefined ? readableUser(senderUri) : this.#nicknameIn(room, senderName);
+    const nickname = fromUri === undefined ? sender : readableUser(fromUri);
     const received: PhoneText = {
       atMs: writtenAtMs ?? Date.now(),
       nickname,
