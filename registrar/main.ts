@@ -1,5 +1,6 @@
 /** The whole switch: starts relay, engine and application in one process, and ends them in the right order. */
 import { randomBytes } from 'node:crypto';
+import { isIP } from 'node:net';
 import path from 'node:path';
 import { createLogWriter } from '../config/log-writer.ts';
 import type { Config } from '../config/schema.ts';
@@ -150,10 +151,13 @@ async function closeAll({ closers }: Opened): Promise<void> {
 
 function startRelay({ relay, rtp }: Config, log: Log): Promise<MediaRelay> {
   if (relay.mode === 'ng') return connectMediaRelay({ host: relay.host, port: relay.port, log });
-  const advertised =
-    relay.externalAddress === undefined ? {} : { advertise: relay.externalAddress };
+  // One address stands for the sockets of its own family; the others tell their own.
+  const advertise = relay.externalAddress ?? '';
+  const isAdvertisedFor = (bind: string): boolean => isIP(bind) === isIP(advertise);
   return startMediaRelay({
-    addresses: rtp.listenAddresses.map((bind) => ({ bind, ...advertised })),
+    addresses: rtp.listenAddresses.map((bind) =>
+      isAdvertisedFor(bind) ? { bind, advertise } : { bind },
+    ),
     portRange: { min: rtp.portMin, max: rtp.portMax },
     log,
   });
