@@ -168,7 +168,6 @@ export class Engine implements SansIoEngine {
   #applicationLost(application: Application): void {
     this.#uas.applicationLost(application);
     this.#uac.applicationLost(application);
-    this.#proxy.applicationLost(application);
     for (const dialog of [...this.#kernel.dialogs]) {
       if (dialog.application !== application) continue;
       if (dialog.kind === 'subscribe') this.#lifecycle.terminateSubscription(dialog, 'deactivated');

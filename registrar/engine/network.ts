@@ -40,8 +40,8 @@ export type ProxyHook = {
   /** @returns true when the request was forwarded */
   forward(message: SipMessage, topVia: string, hop: Hop): boolean;
   /** @returns true when the response was forwarded */
-  forwardResponse(message: SipMessage, hop: Hop): boolean;
-  cancel(transaction: ServerTransaction, cancel: SipMessage): void;
+  forwardResponse(message: SipMessage): boolean;
+  cancel(transaction: ServerTransaction): void;
 };
 
 export type NetworkParts = {
@@ -104,7 +104,7 @@ export class Network implements MessageSink {
     const key = `${message.topVia().branch}\n${message.cseq.method}`;
     const transaction = this.#kernel.client(key);
     if (transaction !== undefined) transaction.receive({ message, hop });
-    else if (!this.#parts.proxy.forwardResponse(message, hop)) {
+    else if (!this.#parts.proxy.forwardResponse(message)) {
       this.#kernel.counters.refusals.add('strayResponse');
     }
   }
@@ -335,7 +335,7 @@ export class Network implements MessageSink {
       return;
     }
     this.#refuse(arrival, 200);
-    if (!transaction.hasFinalResponse) this.#parts.proxy.cancel(transaction, message);
+    if (!transaction.hasFinalResponse) this.#parts.proxy.cancel(transaction);
   }
 
   #begin(arrival: Arrival, mergeKey: string | undefined): ServerTransaction {

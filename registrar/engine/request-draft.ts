@@ -1,6 +1,6 @@
 /** A request of ours before its way out is known: everything but Via, with `localhost` still to be replaced. */
 
-import { joinMessage, localised, ownContact, ownVia } from './text.ts';
+import { joinMessage, localised, ownContact, ownRoute, ownVia } from './text.ts';
 import type { Hop } from './transport/flow.ts';
 
 export type RequestDraft = {
@@ -18,11 +18,24 @@ export type RequestDraft = {
   /** Everything else except Content-Length, names in canonical spelling. */
   readonly headers: readonly (readonly [name: string, value: string])[];
   readonly body: Buffer;
+  /** A request that we pass on for somebody else: nothing is filled in, and below our Via come those of before. */
+  readonly forwarded?: Forwarded | undefined;
+};
+
+export type Forwarded = {
+  readonly vias: readonly string[];
+  /** Whether our own address goes into Record-Route, or into Path for REGISTER. */
+  readonly stays: 'recordRoute' | 'path' | undefined;
+  /** Where the request came in; its address is recorded as well when the two sides are not on the same socket. */
+  readonly cameBy: Hop;
 };
 
 /** The draft as it goes out on this hop: addresses filled in. */
 export function placed(draft: RequestDraft, hop: Hop): RequestDraft {
-  const { contact } = draft;
+  const { contact, forwarded } = draft;
+  if (forwarded !== undefined) {
+    return { ...draft, headers: [...ownRoutes(forwarded, hop), ...draft.headers] };
+  }
   return {
     ...draft,
     from: localised(draft.from, hop),
@@ -34,10 +47,20 @@ export function placed(draft: RequestDraft, hop: Hop): RequestDraft {
   };
 }
 
+/** The Record-Route or Path lines that make later requests come by us (RFC 3261 §16.6 step 4, RFC 5658, RFC 3327). */
+function ownRoutes({ stays, cameBy }: Forwarded, hop: Hop): RequestDraft['headers'] {
+  if (stays === undefined) return [];
+  const name = stays === 'path' ? 'Path' : 'Record-Route';
+  const outer: [string, string] = [name, ownRoute(hop)];
+  const isSameSocket = cameBy.listener.id === hop.listener.id;
+  return isSameSocket ? [outer] : [outer, [name, ownRoute(cameBy)]];
+}
+
 /** The bytes of a placed draft; without `via` the Via line is left out, for a request that has not gone out yet. */
 export function encodeRequest(draft: RequestDraft, via: string | undefined): Buffer {
   let head = `${draft.method} ${draft.requestUri} SIP/2.0\r\n`;
   if (via !== undefined) head += `Via: ${via}\r\n`;
+  for (const lower of draft.forwarded?.vias ?? []) head += `Via: ${lower}\r\n`;
   head += `Max-Forwards: ${draft.maxForwards}\r\n`;
   for (const route of draft.routes) head += `Route: ${route}\r\n`;
   head += `From: ${draft.from}\r\nTo: ${draft.to}\r\nCall-ID: ${draft.callId}\r\n`;
@@ -65,6 +88,15 @@ export function encodeHopByHop(
   },
 ): Buffer {
   const { to, headers } = how;
-  const derived = { ...draft, method, to, headers, contact: undefined, body: NO_BODY };
+  // The CANCEL and the ACK have one Via only: our own.
+  const derived = {
+    ...draft,
+    method,
+    to,
+    headers,
+    contact: undefined,
+    body: NO_BODY,
+    forwarded: undefined,
+  };
   return encodeRequest({ ...derived, maxForwards: 70 }, ownVia(how.hop, how.branch));
 }

@@ -5,7 +5,7 @@ import { ParseError } from '../../core/errors.ts';
 import { routeUri, type Dialog } from './dialog/dialog.ts';
 import type { Kernel } from './kernel.ts';
 import type { EngineInput, ResolvedTarget, Transport } from './seam.ts';
-import type { ClientTarget, ClientTransaction } from './transaction/client.ts';
+import type { ClientTarget } from './transaction/client.ts';
 import type { Hop } from './transport/flow.ts';
 import { endpointOf, numericTarget, targetOf, type Target } from './transport/target.ts';
 
@@ -18,9 +18,16 @@ export type Route =
 const NO_TRANSPORT = 'requested protocol/transport not available';
 const MYSELF = 'can not send request to myself';
 
+/** Whoever waits for a name to be resolved. */
+export type NameWaiter = {
+  readonly isEnded: boolean;
+  start(targets: readonly ClientTarget[]): void;
+  fail(failure: 'nameNotFound' | 'unreachable'): void;
+};
+
 export class Router {
   readonly #kernel: Kernel;
-  readonly #queries = new Map<number, { transaction: ClientTransaction; target: Target }>();
+  readonly #queries = new Map<number, { waiter: NameWaiter; target: Target }>();
   #nextQuery = 1;
 
   constructor(kernel: Kernel) {
@@ -71,33 +78,39 @@ export class Router {
   }
 
   /** Sends a request on its way; failures reach its user a moment later. */
-  send(transaction: ClientTransaction, route: Route): void {
+  send(waiter: NameWaiter, route: Route): void {
     switch (route.kind) {
       case 'targets':
-        transaction.start(route.targets);
+        waiter.start(route.targets);
         return;
       case 'refused':
-        transaction.fail('unreachable');
+        waiter.fail('unreachable');
         return;
       case 'resolve':
-        this.#resolve(transaction, route.target);
+        this.#resolve(waiter, route.target);
     }
+  }
+
+  /** The way to a next hop that we were told; unlike `outside` without regard to registered connections. */
+  toNextHop(uri: SipUri): Route {
+    const target = targetOf(uri);
+    return target === undefined ? refused(NO_TRANSPORT) : this.#toTarget(target);
   }
 
   /** The answer to a `resolve` output. */
   resolved(input: Extract<EngineInput, { kind: 'resolved' }>): void {
     const query = this.#queries.get(input.queryId);
     this.#queries.delete(input.queryId);
-    if (query === undefined || query.transaction.isEnded) return;
-    const { transaction, target } = query;
+    if (query === undefined || query.waiter.isEnded) return;
+    const { waiter, target } = query;
     const usable = input.targets.filter(({ transport, remote }) =>
       this.#hasListener(transport, remote.address),
     );
     if (usable.length === 0) {
-      transaction.fail(input.targets.length === 0 ? 'nameNotFound' : 'unreachable');
+      waiter.fail(input.targets.length === 0 ? 'nameNotFound' : 'unreachable');
       return;
     }
-    transaction.start(usable.map((place) => address(place, target)));
+    waiter.start(usable.map((place) => address(place, target)));
   }
 
   /** How a request is written before its way is known. */
@@ -125,10 +138,10 @@ export class Router {
     return this.#kernel.transports.listenerFor(transport, remoteAddress) !== undefined;
   }
 
-  #resolve(transaction: ClientTransaction, target: Target): void {
+  #resolve(waiter: NameWaiter, target: Target): void {
     const queryId = this.#nextQuery;
     this.#nextQuery += 1;
-    this.#queries.set(queryId, { transaction, target });
+    this.#queries.set(queryId, { waiter, target });
     const { host, port, transport, isSecure } = target;
     this.#kernel.emit({ kind: 'resolve', queryId, host, port, transport, secure: isSecure });
   }

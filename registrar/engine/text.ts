@@ -46,6 +46,25 @@ export function encodeReceived(message: SipMessage, topVia: string | undefined):
   return joinMessage(head, body);
 }
 
+/** A received response on its way on: without the top Via, which was ours (RFC 3261 §16.7 step 3). */
+export function encodeForwardedResponse(message: SipMessage): Buffer {
+  let head = `SIP/2.0 ${message.statusCode} ${message.reasonPhrase}\r\n`;
+  let isTop = true;
+  const { body } = message;
+  message.forEachHeader((id, name, value) => {
+    if (id === HEADER.contentLength) return;
+    if (id === HEADER.via && isTop) {
+      isTop = false;
+      const rest = restOfList(value).slice(1).trim();
+      if (rest !== '') head += `Via: ${rest}\r\n`;
+      return;
+    }
+    head += `${name}: ${value}\r\n`;
+  });
+  head += `Content-Length: ${body.length}\r\n\r\n`;
+  return joinMessage(head, body);
+}
+
 /** Everything behind the first element of a Via line, comma included; Via values cannot hold a quoted comma. */
 export function restOfList(value: string): string {
   const comma = value.indexOf(',');
@@ -80,6 +99,11 @@ export function transportParam(transport: Transport): string {
 /** The Contact that leads back to the socket of this hop. */
 export function ownContact(hop: Hop): string {
   return `<sip:${formatHostPort(hop.local.address, hop.local.port)}${transportParam(hop.transport)}>`;
+}
+
+/** A Route value that leads through the socket of this hop. */
+export function ownRoute(hop: Hop): string {
+  return `<sip:${formatHostPort(hop.local.address, hop.local.port)}${transportParam(hop.transport)};lr>`;
 }
 
 /** Replaces the host `localhost` by our own address on this hop; other parameters stay. */

@@ -28,6 +28,7 @@ import {
   type ReceivedResponse,
 } from '../transaction/client.ts';
 import { sendAck } from './ack.ts';
+import { cancelDraft, sendCancel } from './cancel.ts';
 import { failureStatus, inventResponse } from './invented.ts';
 import { UacRequest, type SentAck, type UacRequestOwner } from './uac-request.ts';
 
@@ -518,10 +519,7 @@ export class Uac implements UacRequestOwner {
     const { transaction } = request;
     if (transaction?.hop === undefined) return undefined;
     request.cancel = 'sent';
-    const draft = cancelDraft(transaction.draft, request.cancelHeaders);
-    const user = { clientResponse: ignore, clientFailed: ignore, clientEnded: ignore };
-    const cancel = new ClientTransaction(this.#kernel, draft, user, transaction.branch);
-    cancel.start([{ kind: 'hop', hop: transaction.hop }]);
+    const cancel = sendCancel(this.#kernel, transaction, request.cancelHeaders);
     const { timerBMs } = this.#kernel.sipTimers;
     request.timer = this.#kernel.setTimer(request, 'cancel', timerBMs);
     return cancel;
@@ -567,27 +565,6 @@ export class Uac implements UacRequestOwner {
     const bytes = request.transaction?.bytes;
     if (bytes !== undefined) this.#records.attempt('application', bytes);
   }
-}
-
-function ignore(): void {
-  // The answer to a CANCEL says nothing: what counts is the answer to the INVITE.
-}
-
-function cancelDraft(invite: RequestDraft, headers: RequestDraft['headers']): RequestDraft {
-  const { from, to, callId, sequence, routes, requestUri } = invite;
-  return {
-    method: 'CANCEL',
-    requestUri,
-    maxForwards: MAX_FORWARDS,
-    from,
-    to,
-    callId,
-    sequence,
-    routes,
-    contact: undefined,
-    headers,
-    body: NO_BODY,
-  };
 }
 
 function isMethod(method: string): boolean {

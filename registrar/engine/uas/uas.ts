@@ -112,6 +112,11 @@ export class Uas implements UasRequestOwner, SuccessOwner {
     return this.#requests.get(transactionId);
   }
 
+  /** Takes a request away from its application without an answer: somebody else answers it. */
+  release(request: UasRequest): void {
+    this.#finish(request);
+  }
+
   /** An INVITE outside dialogs that is still open, by the id of the dialog that it would make. */
   openInvite(dialogId: string): UasRequest | undefined {
     return this.#openInvites.get(dialogId);

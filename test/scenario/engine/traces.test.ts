@@ -27,6 +27,13 @@ const DIFFERENCES: Readonly<Record<string, Differences>> = {
     adjust: (event) =>
       isSent(event, 'ACK') ? [sent(event, 'INVITE sip:bob@127.0.0.1:5180'), event] : [event],
   },
+  // RFC 3261 §17.1.1.3: the ACK to a failure has the Request-URI of the INVITE.
+  '17-proxy-fork': {
+    adjust: (event) =>
+      isSent(event, 'ACK sip:127.0.0.1:5181')
+        ? [sent(event, 'ACK sip:bob@127.0.0.1:5181')]
+        : [event],
+  },
   '18-uac-options-errors': { unreachablePorts: [9] },
   // A call whose application is gone is hung up; nobody answers the BYE, so it is repeated once in that time.
   '23-application-lost': {

@@ -1,0 +1,62 @@
+/** A received request made ready to be passed on (RFC 3261 §16.6): everything of it, one hop less. */
+
+import { HEADER, type HeaderId } from '../../../core/sip/header-names.ts';
+import type { SipMessage } from '../../../core/sip/message.ts';
+import type { Forwarded, RequestDraft } from '../request-draft.ts';
+import type { HeaderLine } from '../template.ts';
+import { restOfList } from '../text.ts';
+import type { Hop } from '../transport/flow.ts';
+
+const MAX_FORWARDS = 70;
+
+/** What has its own place in a draft. */
+const PLACED = new Set<HeaderId>([
+  HEADER.via,
+  HEADER.from,
+  HEADER.to,
+  HEADER.callId,
+  HEADER.cseq,
+  HEADER.maxForwards,
+  HEADER.route,
+  HEADER.contact,
+  HEADER.contentLength,
+]);
+
+export type ForwardParts = {
+  readonly requestUri: string;
+  readonly routes: readonly string[];
+  readonly stays: Forwarded['stays'];
+  /** Headers of the application. */
+  readonly extra: readonly HeaderLine[];
+};
+
+/** The draft of one copy; `topVia` is the sender's, with `received` and `rport` filled in. */
+export function draftForward(
+  message: SipMessage,
+  topVia: string,
+  cameBy: Hop,
+  { requestUri, routes, stays, extra }: ForwardParts,
+): RequestDraft {
+  const vias: string[] = [];
+  const headers: HeaderLine[] = [];
+  message.forEachHeader((id, name, value) => {
+    if (id === HEADER.via) vias.push(vias.length === 0 ? topVia + restOfList(value) : value);
+    else if (!PLACED.has(id)) headers.push([name, value]);
+  });
+  if (stays === 'path') headers.push(['Require', 'path']);
+  const contacts = message.headerFields('Contact');
+  return {
+    method: message.method,
+    requestUri,
+    maxForwards: (message.maxForwards ?? MAX_FORWARDS + 1) - 1,
+    from: message.header('From') ?? '',
+    to: message.header('To') ?? '',
+    callId: message.callId,
+    sequence: message.cseq.sequence,
+    routes,
+    contact: contacts.length === 0 ? undefined : contacts.join(', '),
+    headers: [...headers, ...extra],
+    body: message.body,
+    forwarded: { vias, stays, cameBy },
+  };
+}

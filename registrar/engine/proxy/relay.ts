@@ -1,0 +1,152 @@
+/** Requests of dialogs that we stay in the way of: passed on without keeping anything of them (RFC 3261 §16.11). */
+
+import { createHash } from 'node:crypto';
+import type { SipMessage } from '../../../core/sip/message.ts';
+import type { SipUri } from '../../../core/sip/uri.ts';
+import { Via } from '../../../core/sip/via.ts';
+import { ParseError } from '../../../core/errors.ts';
+import type { Kernel } from '../kernel.ts';
+import { encodeRequest, type RequestDraft } from '../request-draft.ts';
+import type { NameWaiter, Route, Router } from '../router.ts';
+import { TRANSPORTS } from '../seam.ts';
+import { encodeForwardedResponse, ownVia } from '../text.ts';
+import type { ClientTarget } from '../transaction/client.ts';
+import { canonicalAddress } from '../transport/address.ts';
+import type { Hop } from '../transport/flow.ts';
+import { defaultPort, endpointOf, targetOf } from '../transport/target.ts';
+import { draftForward } from './forwarded.ts';
+
+/** How our branches begin where no transaction stands behind them. */
+const STATELESS_BRANCH = 'z9hG4bKrelay';
+
+/** One message on its way; nobody is told when it cannot be sent, as with a lost datagram. */
+class Passing implements NameWaiter {
+  readonly isEnded = false;
+  readonly #kernel: Kernel;
+  readonly #draft: RequestDraft;
+  readonly #branch: string;
+
+  constructor(kernel: Kernel, draft: RequestDraft, branch: string) {
+    this.#kernel = kernel;
+    this.#draft = draft;
+    this.#branch = branch;
+  }
+
+  start([first]: readonly ClientTarget[]): void {
+    const hop = first && hopOf(this.#kernel, first);
+    if (hop === undefined) {
+      this.fail();
+      return;
+    }
+    const bytes = encodeRequest(this.#draft, ownVia(hop, this.#branch));
+    this.#kernel.counters.requestsSent.add(this.#draft.method);
+    this.#kernel.transports.send(hop, bytes);
+  }
+
+  fail(): void {
+    this.#kernel.counters.refusals.add('relayUnreachable');
+  }
+}
+
+export class Relay {
+  readonly #kernel: Kernel;
+  readonly #router: Router;
+
+  constructor(kernel: Kernel, router: Router) {
+    this.#kernel = kernel;
+    this.#router = router;
+  }
+
+  /**
+   * Passes a request on whose top Route is ours.
+   *
+   * @returns false when it is not, or when it leads nowhere but to us
+   */
+  forward(message: SipMessage, topVia: string, hop: Hop): boolean {
+    const [first] = message.routes;
+    if (first?.uri.kind !== 'sip' || !this.#isOwn(first.uri)) return false;
+    const routes = message.routes.slice(this.#ownRoutesAtFront(message));
+    const next = routes[0]?.uri ?? message.uri;
+    if (next.kind !== 'sip' || (routes.length === 0 && this.#isOwn(next))) return false;
+    if (message.maxForwards === 0) {
+      if (message.method !== 'ACK') {
+        this.#kernel.answerStateless(message, { hop, topVia, status: 483 });
+      }
+      return true;
+    }
+    const parts = { requestUri: message.requestUri, routes: routes.map(String), extra: [] };
+    const draft = draftForward(message, topVia, hop, { ...parts, stays: undefined });
+    this.#router.send(new Passing(this.#kernel, draft, branchFor(message)), this.#routeTo(next));
+    return true;
+  }
+
+  /**
+   * Passes on the response to a request that `forward` has passed on.
+   *
+   * @returns false when it is none
+   */
+  forwardResponse(message: SipMessage): boolean {
+    if (!message.topVia().branch.startsWith(STATELESS_BRANCH)) return false;
+    const hop = this.#hopOfNextVia(message);
+    if (hop !== undefined) this.#kernel.transports.send(hop, encodeForwardedResponse(message));
+    return true;
+  }
+
+  #routeTo(uri: SipUri): Route {
+    const flow = this.#kernel.flowTable.find(uri);
+    if (flow === undefined || flow.state === 'closed') return this.#router.toNextHop(uri);
+    return { kind: 'targets', targets: [{ kind: 'hop', hop: flow.hop }] };
+  }
+
+  /** Two when the sides are on different sockets, one otherwise. */
+  #ownRoutesAtFront(message: SipMessage): number {
+    let count = 0;
+    for (const { uri } of message.routes) {
+      if (count === 2 || uri.kind !== 'sip' || !this.#isOwn(uri)) break;
+      count += 1;
+    }
+    return count;
+  }
+
+  #isOwn(uri: SipUri): boolean {
+    const target = targetOf(uri);
+    return target !== undefined && this.#kernel.transports.isOwn(endpointOf(target));
+  }
+
+  /** RFC 3261 §18.2.2, RFC 3581 §4: where the next Via says that the request came from. */
+  #hopOfNextVia(message: SipMessage): Hop | undefined {
+    const via = secondVia(message);
+    const transport = TRANSPORTS.find((name) => name.toUpperCase() === via?.transport);
+    if (via === undefined || transport === undefined) return undefined;
+    const address = canonicalAddress(via.received ?? via.host);
+    const port = via.rport ?? via.port ?? defaultPort(transport);
+    const remote = { address, port };
+    if (transport === 'udp') return this.#kernel.transports.datagramHop(remote);
+    return this.#kernel.transports.flowTo(transport, remote)?.hop;
+  }
+}
+
+function hopOf(kernel: Kernel, target: ClientTarget): Hop | undefined {
+  if (target.kind === 'hop') return target.hop;
+  const { transport, remote } = target.target;
+  return kernel.transports.hopTo(transport, remote, target.serverName);
+}
+
+/** The same for a request and its repetitions, different for every other (RFC 3261 §16.11). */
+function branchFor(message: SipMessage): string {
+  const { branch, host, port } = message.topVia();
+  const name = `${branch} ${host} ${port ?? ''} ${message.requestUri} ${message.cseq.sequence}`;
+  const digest = createHash('sha256').update(name).digest('hex');
+  return STATELESS_BRANCH + digest.slice(0, 24);
+}
+
+function secondVia(message: SipMessage): Via | undefined {
+  const [, second] = message.headerValues('Via');
+  if (second === undefined) return undefined;
+  try {
+    return Via.parse(second);
+  } catch (error) {
+    if (error instanceof ParseError) return undefined;
+    throw error;
+  }
+}

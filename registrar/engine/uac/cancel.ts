@@ -1,0 +1,48 @@
+/** The CANCEL of an INVITE that we sent (RFC 3261 §9.1). */
+
+import type { RequestDraft } from '../request-draft.ts';
+import { ClientTransaction, type ClientContext, type ClientUser } from '../transaction/client.ts';
+
+const MAX_FORWARDS = 70;
+const NO_BODY = Buffer.alloc(0);
+
+const NOBODY: ClientUser = {
+  clientResponse: ignore,
+  clientFailed: ignore,
+  clientEnded: ignore,
+};
+
+function ignore(): void {
+  // The answer to a CANCEL says nothing: what counts is the answer to the INVITE.
+}
+
+/** The CANCEL as it follows from the INVITE; only `headers` may be chosen. */
+export function cancelDraft(invite: RequestDraft, headers: RequestDraft['headers']): RequestDraft {
+  const { from, to, callId, sequence, routes, requestUri } = invite;
+  return {
+    method: 'CANCEL',
+    requestUri,
+    maxForwards: MAX_FORWARDS,
+    from,
+    to,
+    callId,
+    sequence,
+    routes,
+    contact: undefined,
+    headers,
+    body: NO_BODY,
+  };
+}
+
+/** Sends a CANCEL on the same way, with the same branch; to be called only after a provisional response. */
+export function sendCancel(
+  context: ClientContext,
+  invite: ClientTransaction,
+  headers: RequestDraft['headers'],
+): ClientTransaction | undefined {
+  const { hop, branch, draft } = invite;
+  if (hop === undefined) return undefined;
+  const cancel = new ClientTransaction(context, cancelDraft(draft, headers), NOBODY, branch);
+  cancel.start([{ kind: 'hop', hop }]);
+  return cancel;
+}
