@@ -163,6 +163,13 @@ function sendFrame(socket: Socket, message: string): string {
       `a control message of ${payload.length} bytes exceeds ${MAX_FRAME_BYTES}`,
     );
   }
+  // What one turn of the event loop has to say goes out in one piece: each write wakes the engine's thread.
+  if (socket.writableCorked === 0) {
+    socket.cork();
+    setImmediate(() => {
+      socket.uncork();
+    });
+  }
   socket.write(Buffer.concat([Buffer.from(`${payload.length}#`, 'latin1'), payload]));
   return id;
 }

@@ -22,6 +22,9 @@ export type AccountBookOptions = {
 type Ha1s = Readonly<Record<string, string>>;
 type Entry = { readonly account: Account; readonly ha1s: Readonly<Record<OfferedAlgorithm, Ha1s>> };
 
+/** How old the last look at the store may be when nothing is amiss. */
+const CHECK_MS = 50;
+
 const MAX_PASSWORD_BYTES = 1024;
 const MAX_DISPLAY_NAME_CHARACTERS = 128;
 
@@ -34,6 +37,7 @@ export class AccountBook implements Accounts, AccountSecrets {
   #entries = new Map<string, Entry>();
   #otherRealms: readonly string[] = [];
   #version = -1;
+  #checkedAtMs = -Infinity;
   #reading: Promise<void> | undefined;
 
   private constructor(options: AccountBookOptions) {
@@ -125,11 +129,14 @@ export class AccountBook implements Accounts, AccountSecrets {
     this.#events.emit('accountRemoved', account);
   }
 
-  async refresh(): Promise<void> {
+  refresh(isUrgent = true): Promise<void> | undefined {
+    const nowMs = this.#wallMs();
+    if (!isUrgent && Math.abs(nowMs - this.#checkedAtMs) < CHECK_MS) return this.#reading;
+    this.#checkedAtMs = nowMs;
     const version = this.#store.dataVersion();
-    if (version === this.#version) return;
+    if (version === this.#version) return this.#reading;
     this.#version = version;
-    await this.#read();
+    return this.#read();
   }
 
   async #existing(written: string): Promise<Entry> {

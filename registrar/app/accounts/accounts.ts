@@ -42,8 +42,13 @@ export type Accounts = {
 
 /** What digest authentication needs besides. */
 export type AccountSecrets = {
-  /** Notices what another process has changed; cheap enough for every request. */
-  refresh(): Promise<void>;
+  /**
+   * Notices what another process has changed; cheap enough for every request.
+   *
+   * @param isUrgent - false: a look some milliseconds ago will do
+   * @returns `undefined` when there is nothing to wait for
+   */
+  refresh(isUrgent?: boolean): Promise<void> | undefined;
   /** @param username - as in the credentials; `undefined` when no account may log in under it */
   secretOf(
     username: string,

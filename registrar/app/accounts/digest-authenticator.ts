@@ -35,6 +35,7 @@ export type DigestAuthenticatorOptions = {
 
 const FREE_FAILURES_PER_ADDRESS_FACTOR = 4;
 
+type Secret = ReturnType<AccountSecrets['secretOf']> & object;
 type Claim = { readonly request: SipRequest; readonly client: Challenged };
 
 export class DigestAuthenticator implements Authenticator {
@@ -43,7 +44,7 @@ export class DigestAuthenticator implements Authenticator {
   readonly #choice: ChallengeChoice;
   readonly #addressPenalties: Penalties;
   readonly #accountPenalties: Penalties;
-  /** Compared with when there is no such account, so that this takes as long. */
+  /** Compared with when there is no such account. */
   readonly #dummyHa1 = randomBytes(32).toString('hex');
   readonly #answers = new WeakMap<SipRequest, Promise<Account | undefined>>();
 
@@ -71,7 +72,8 @@ export class DigestAuthenticator implements Authenticator {
 
   async #authenticate(request: SipRequest, response: SipResponse): Promise<Account | undefined> {
     try {
-      await this.#options.accounts.refresh();
+      const refreshing = this.#options.accounts.refresh(false);
+      if (refreshing !== undefined) await refreshing;
       const nickname = this.#claimedUser(request);
       const client = clientOf(request, nickname);
       const credentials = this.#credentialsOf(request);
@@ -79,7 +81,7 @@ export class DigestAuthenticator implements Authenticator {
         this.#challenge(response, client, false);
         return undefined;
       }
-      const account = this.#check({ request, client }, credentials, response);
+      const account = await this.#check({ request, client }, credentials, response);
       if (account !== undefined && account.nickname !== nickname) {
         throw new RefusedError('digest.notOwner', 'Not your address', 403);
       }
@@ -91,22 +93,24 @@ export class DigestAuthenticator implements Authenticator {
   }
 
   /** @returns `undefined` when it has sent a challenge */
-  #check(
+  async #check(
     { request, client }: Claim,
     credentials: Credentials,
     response: SipResponse,
-  ): Account | undefined {
-    const { accounts, clock } = this.#options;
-    const secret = accounts.secretOf(credentials.username, credentials.algorithm);
+  ): Promise<Account | undefined> {
+    const { clock } = this.#options;
+    let secret = this.#secretOf(credentials);
     const accountKey = credentials.username.toLowerCase();
     this.#choice.answered(client);
     this.#refuseWhilePaused(client.address, accountKey, secret?.account);
-    const isRight = isRightResponse(credentials, request.method, secret?.ha1 ?? this.#dummyHa1);
-    if (
-      !isRight ||
-      secret === undefined ||
-      !this.#options.algorithms.includes(credentials.algorithm)
-    ) {
+    let isRight = this.#isRight(credentials, request.method, secret);
+    if (!isRight) {
+      // The account may be new, or its password, since some milliseconds ago.
+      await this.#options.accounts.refresh();
+      secret = this.#secretOf(credentials);
+      isRight = this.#isRight(credentials, request.method, secret);
+    }
+    if (!isRight || secret === undefined) {
       const nowMs = clock.nowMs();
       this.#addressPenalties.fail(client.address, nowMs);
       this.#accountPenalties.fail(accountKey, nowMs);
@@ -125,6 +129,17 @@ export class DigestAuthenticator implements Authenticator {
     }
     this.#accountPenalties.forgive(accountKey);
     return secret.account;
+  }
+
+  #secretOf({ username, algorithm }: Credentials): Secret | undefined {
+    return this.#options.accounts.secretOf(username, algorithm);
+  }
+
+  /** Takes as long when there is no such account. */
+  #isRight(credentials: Credentials, method: string, secret: Secret | undefined): boolean {
+    const isRight = isRightResponse(credentials, method, secret?.ha1 ?? this.#dummyHa1);
+    const isOffered = this.#options.algorithms.includes(credentials.algorithm);
+    return isRight && isOffered && secret !== undefined;
   }
 
   /** Somebody else's guessing must not lock out a device that is registered already. */
