@@ -2,22 +2,26 @@
 import { Worker } from 'node:worker_threads';
 import { ControlError } from '../../core/errors.ts';
 import { threadUrl } from '../../core/worker-url.ts';
+import type { TlsIdentity } from './io/stream-listener.ts';
 import type { EngineStartOptions, RunningEngine } from './run.ts';
 import type { EngineWorkerMessage, EngineWorkerRequest } from './worker.ts';
 
+export { loadIdentity, selfSignedIdentity } from './io/identity.ts';
 export type { EngineStartOptions, ListenRequest } from './run.ts';
 export type EngineStats = ReturnType<RunningEngine['stats']>;
 
 export type EngineHandle = RunningEngine['details'] & {
   /** Counts of what the engine holds; all zero when nothing is going on. */
   stats(): Promise<EngineStats>;
+  /** Gives new TLS connections another certificate. */
+  exchangeIdentity(identity: TlsIdentity): Promise<void>;
   /** Closes every socket and ends the worker; calls that are still up are cut without a word. */
   stop(): Promise<void>;
   /** Resolves, with the reason, when the worker ends without having been told to. */
   readonly lost: Promise<string>;
 };
 
-type Pending = { resolve(value: unknown): void; reject(error: Error): void };
+type Pending = { resolve: (value: unknown) => void; reject: (error: Error) => void };
 
 /**
  * Starts an engine in a worker thread.
@@ -30,9 +34,9 @@ export async function startEngine(options: EngineStartOptions): Promise<EngineHa
   let nextId = 1;
   let isStopping = false;
 
-  const ask = (command: EngineWorkerRequest['command']): Promise<unknown> =>
+  const ask = (command: EngineWorkerRequest['command'], identity?: TlsIdentity): Promise<unknown> =>
     new Promise((resolve, reject) => {
-      const request: EngineWorkerRequest = { id: nextId++, command };
+      const request: EngineWorkerRequest = { id: nextId++, command, identity };
       pending.set(request.id, { resolve, reject });
       worker.postMessage(request);
     });
@@ -61,6 +65,9 @@ export async function startEngine(options: EngineStartOptions): Promise<EngineHa
     ...details,
     lost,
     stats: async () => (await ask('stats')) as EngineStats,
+    exchangeIdentity: async (identity) => {
+      await ask('exchangeIdentity', identity);
+    },
     stop: async () => {
       if (isStopping) return;
       isStopping = true;

@@ -3,10 +3,12 @@ import { randomBytes } from 'node:crypto';
 import net from 'node:net';
 import { Engine } from './engine.ts';
 import { expandAddress } from './io/addresses.ts';
+import { openTrace, type TraceOptions } from './io/trace-sinks.ts';
 import { EngineDriver } from './io/driver.ts';
 import type { TlsIdentity } from './io/stream-listener.ts';
 import { DEFAULT_LIMITS, type EngineLimits, type EngineTimers } from './options.ts';
 import type { Endpoint, Listener, Transport } from './seam.ts';
+import { Tap } from './trace/tap.ts';
 
 /** One line of the operator's `listen` setting. */
 export type ListenRequest = {
@@ -28,6 +30,8 @@ export type EngineStartOptions = {
   readonly trustedAuthorities?: string | undefined;
   readonly limits?: Partial<EngineLimits> | undefined;
   readonly timers?: Partial<EngineTimers> | undefined;
+  /** Off when nothing in it is set. */
+  readonly trace?: TraceOptions | undefined;
 };
 
 /** A connection that never sends anything is not a phone. */
@@ -46,6 +50,8 @@ export type RunningEngine = {
     readonly connections: number;
     readonly refusedConnections: number;
   };
+  /** For new TLS connections. */
+  exchangeIdentity(identity: TlsIdentity): void;
   stop(): Promise<void>;
 };
 
@@ -79,8 +85,10 @@ async function start(
     limits,
     timers: options.timers,
   });
+  const trace = openTrace(options.trace ?? {});
   const driver = new EngineDriver({
     engine,
+    tap: trace === undefined ? undefined : new Tap(listeners, trace.sink, () => Date.now()),
     limits: {
       maxConnections: limits.flows,
       maxConnectionsPerAddress: limits.flowsPerAddress,
@@ -91,6 +99,10 @@ async function start(
     identity: options.identity,
     trustedAuthorities: options.trustedAuthorities,
   });
+  const stop = async (): Promise<void> => {
+    await driver.close();
+    await trace?.close();
+  };
   try {
     for (const listener of listeners) await driver.listen(listener);
     const controlPort = await driver.listenForControl(options.control);
@@ -101,27 +113,34 @@ async function start(
         connections: driver.connections.open,
         refusedConnections: driver.connections.refused,
       }),
-      stop: () => driver.close(),
+      exchangeIdentity: (identity) => {
+        driver.exchangeIdentity(identity);
+      },
+      stop,
     };
   } catch (error) {
-    await driver.close();
+    await stop();
     throw error;
   }
 }
 
-/** One listener per interface address; port 0 becomes one free port, so that UDP and TCP share a number. */
+/**
+ * One listener per interface address; port 0 becomes one free port, the same for UDP and TCP, so that one number serves
+ * both; every other transport gets one of its own.
+ */
 async function planListeners(requests: readonly ListenRequest[]): Promise<readonly Listener[]> {
-  const firstFree = requests.find(({ port }) => port === 0);
-  const freePort = firstFree === undefined ? 0 : await findFreePort(firstFree.address);
-  let id = 1;
-  return requests.flatMap(({ transport, address, port, external }) =>
-    expandAddress(address).map((numeric) => ({
-      id: id++,
-      transport,
-      local: { address: numeric, port: port === 0 ? freePort : port },
-      external,
-    })),
-  );
+  const freePorts = new Map<string, number>();
+  const listeners: Listener[] = [];
+  for (const { transport, address, port, external } of requests) {
+    const group = transport === 'tcp' ? 'udp' : transport;
+    const chosen = port === 0 ? (freePorts.get(group) ?? (await findFreePort(address))) : port;
+    if (port === 0) freePorts.set(group, chosen);
+    for (const numeric of expandAddress(address)) {
+      const local = { address: numeric, port: chosen };
+      listeners.push({ id: listeners.length + 1, transport, local, external });
+    }
+  }
+  return listeners;
 }
 
 function findFreePort(address: string): Promise<number> {

@@ -1,13 +1,18 @@
 /** The engine's worker thread: engine and sockets, away from the registrar's event loop. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { invariant } from '../../core/invariant.ts';
+import type { TlsIdentity } from './io/stream-listener.ts';
 import { runEngine, type EngineStartOptions, type RunningEngine } from './run.ts';
 
 invariant(parentPort, 'the engine worker runs in a worker thread');
 const port = parentPort;
 
 /** Requests to the worker; each is answered with the same `id`. */
-export type EngineWorkerRequest = { readonly id: number; readonly command: 'stats' | 'stop' };
+export type EngineWorkerRequest = {
+  readonly id: number;
+  readonly command: 'stats' | 'stop' | 'exchangeIdentity';
+  readonly identity?: TlsIdentity | undefined;
+};
 export type EngineWorkerMessage =
   | { readonly kind: 'started'; readonly details: RunningEngine['details'] }
   | { readonly kind: 'failed'; readonly code: string; readonly message: string }
@@ -25,7 +30,13 @@ async function main(): Promise<void> {
   post({ kind: 'started', details: engine.details });
 }
 
-async function answer(engine: RunningEngine, { id, command }: EngineWorkerRequest): Promise<void> {
+async function answer(engine: RunningEngine, request: EngineWorkerRequest): Promise<void> {
+  const { id, command, identity } = request;
+  if (command === 'exchangeIdentity') {
+    if (identity !== undefined) engine.exchangeIdentity(identity);
+    post({ kind: 'answer', id, value: undefined });
+    return;
+  }
   if (command === 'stats') {
     post({ kind: 'answer', id, value: engine.stats() });
     return;

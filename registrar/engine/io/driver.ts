@@ -11,6 +11,7 @@ import {
 } from './stream-listener.ts';
 import { UdpListener } from './udp-listener.ts';
 import { WebSocketListener } from './websocket-listener.ts';
+import type { Tap } from '../trace/tap.ts';
 import type {
   Endpoint,
   EngineInput,
@@ -30,6 +31,8 @@ export type DriverOptions = {
   /** Further certificate authorities to trust when connecting by TLS, in PEM. */
   readonly trustedAuthorities: string | undefined;
   readonly dns?: DnsQuestions;
+  /** Sees every input and output; for traces. */
+  readonly tap?: Pick<Tap, 'input' | 'output'> | undefined;
 };
 
 type Closable = {
@@ -128,6 +131,7 @@ export class EngineDriver {
     this.#isFeeding = true;
     try {
       for (let next: EngineInput | undefined = input; next; next = this.#backlog.shift()) {
+        this.#options.tap?.input(next);
         this.#engine.handleInput(next, performance.now());
         this.#drain();
       }
@@ -145,6 +149,7 @@ export class EngineDriver {
 
   // eslint-disable-next-line complexity -- one arm per kind of output reads better whole
   #carryOut(output: EngineOutput): void {
+    this.#options.tap?.output(output);
     switch (output.kind) {
       case 'sendDatagram':
         this.#udp.get(output.listenerId)?.send(output.remote, output.bytes);
