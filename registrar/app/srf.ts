@@ -86,13 +86,6 @@ export type SipResponse = SipMessage &
     ): void;
   };
 
-/** An error with a SIP status, from createUAC and createUAS. */
-export type SipError = Error & {
-  readonly status: number;
-  readonly reason?: string;
-  readonly res?: SipResponse;
-};
-
 export type Dialog = Emitter & {
   readonly id: string;
   readonly type: 'uac' | 'uas';
