@@ -367,19 +367,27 @@ export class TraceReplay {
     const has = (line: string): boolean =>
       given.some((other) => other.startsWith(line.slice(0, line.indexOf(':') + 1)));
     const derived = first.startsWith('SIP/')
-      ? this.#responseHeaders(event.from)
+      ? this.#responseHeaders(event.from, Number(first.split(' ')[1]) < 300)
       : this.#requestHeaders(event, first.split(' ')[0] ?? '');
     const lines = [...derived.filter((line) => !has(line)), ...given];
     return [first, ...lines, `Content-Length: ${Buffer.byteLength(body)}`, '', body].join(CRLF);
   }
 
-  #responseHeaders(port: string): string[] {
+  #responseHeaders(port: string, makesDialog: boolean): string[] {
     this.#collectSent();
     const request = this.#requestsAt.get(port);
     assert.ok(request, `no request has reached port ${port}`);
     const lines = (name: string): string[] =>
       request.headerFields(name).map((value) => `${name}: ${value}`);
-    return ['Via', 'From', 'To', 'Call-ID', 'CSeq', 'Record-Route'].flatMap(lines);
+    const names = [
+      'Via',
+      'From',
+      'To',
+      'Call-ID',
+      'CSeq',
+      ...(makesDialog ? ['Record-Route'] : []),
+    ];
+    return names.flatMap(lines);
   }
 
   #requestHeaders(event: TraceEvent, method: string): string[] {
