@@ -12,6 +12,7 @@ export type Candidate = {
 const HANGOVER_MS = 500;
 const LOUDER_DB = 3;
 /** A little louder for so many ticks is enough too. */
+const LITTLE_LOUDER_DB = 1;
 const LOUDER_TICKS = 5;
 /** Who pauses for so long gives way to anybody who speaks. */
 const YIELD_MS = 120;
@@ -71,9 +72,10 @@ export class TalkerSelection<C extends Candidate> {
   }
 
   #isLouderFor(challenger: C, lead: number): boolean {
-    if (lead <= 0 || challenger !== this.#challenger) this.#challengeTicks = 0;
+    const isLouder = lead > LITTLE_LOUDER_DB;
+    if (!isLouder || challenger !== this.#challenger) this.#challengeTicks = 0;
     this.#challenger = challenger;
-    if (lead > 0) this.#challengeTicks += 1;
+    if (isLouder) this.#challengeTicks += 1;
     return this.#challengeTicks >= LOUDER_TICKS;
   }
 
