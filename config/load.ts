@@ -15,7 +15,7 @@ export type ConfigSources = {
 };
 
 /** Variables that are no keys: where the file is, and what the softphone reads. */
-const OTHER_VARIABLES = /^PARLEY_(?:CONFIG$|PHONE_)/;
+const OTHER_VARIABLES = /^PARLEY_(?:CONFIG$|PASSWORD$|PHONE_)/;
 
 /** A tree of settings, and for each leaf that was set from text where that text stood. */
 type Draft = { readonly tree: Record<string, unknown>; readonly origins: Map<string, string> };

@@ -22,6 +22,33 @@ const sip = z.strictObject({
   maxMessageBytes: z.int().min(1300).max(90_000).default(65_000),
 });
 
+/** SIP over TLS, and WebSockets for browsers. */
+const tls = z.strictObject({
+  /** SIP over TLS; absent: the port after `sip.port`; `enabled` turns it off. */
+  port: port.optional(),
+  enabled: z.boolean().default(true),
+  /** PEM, the whole chain; with its key, or neither: then a self-signed certificate is made and kept in the data folder. */
+  certificateFile: z.string().min(1).optional(),
+  keyFile: z.string().min(1).optional(),
+  /** PEM; who else may vouch for servers that we connect to. */
+  authoritiesFile: z.string().min(1).optional(),
+  /** SIP over WebSocket (RFC 7118), plain and by TLS; absent: not served. */
+  webSocketPort: port.optional(),
+  secureWebSocketPort: port.optional(),
+});
+
+/** What passes on the wire, for finding faults; credentials are taken out. */
+const trace = z.strictObject({
+  /** A ladder on the terminal (stderr). */
+  ladder: z.boolean().default(false),
+  /** A file for Wireshark or sngrep; made anew at each start. */
+  pcapFile: z.string().min(1).optional(),
+  /** A Homer server (HEP version 3 over UDP). */
+  homerAddress: address.optional(),
+  homerPort: port.default(9060),
+  homerAgentId: z.int().min(0).max(4_294_967_295).default(2001),
+});
+
 const digest = z.strictObject({
   /** Offered in this order. Leave out MD5 when every phone can do better; those that cannot then stay outside. */
   algorithms: z
@@ -38,6 +65,8 @@ const registration = z.strictObject({
   maxExpiresSeconds: seconds(1, 604_800).default(7200),
   /** Devices of one account; the one that was heard of least recently gives way. */
   maxBindingsPerAccount: z.int().min(1).max(100).default(10),
+  /** Each device is asked by OPTIONS so often whether it is still there; two misses and it is forgotten. 0: never. */
+  probeSeconds: seconds(0, 86_400).default(0),
 });
 
 const calls = z.strictObject({
@@ -108,7 +137,17 @@ const rtp = z.strictObject({
 
 const limits = z.strictObject({
   maxCalls: z.int().min(1).max(1_000_000).default(5000),
+  /** Connections of every kind: TCP, TLS, WebSocket. */
   maxTcpConnections: z.int().min(1).max(1_000_000).default(20_000),
+  maxTcpConnectionsPerAddress: z.int().min(1).max(1_000_000).default(2000),
+  /** Beyond these a request gets 503 with Retry-After. */
+  maxTransactions: z.int().min(100).max(10_000_000).default(100_000),
+  maxDialogs: z.int().min(10).max(10_000_000).default(50_000),
+  maxHeaderBytes: z.int().min(1300).max(65_000).default(16_384),
+  maxHeaders: z.int().min(20).max(10_000).default(128),
+  /** New requests from one address: how many for ever, how many at once; 0: no limit. */
+  requestsPerSecondPerAddress: z.int().min(0).max(1_000_000).default(2000),
+  requestBurstPerAddress: z.int().min(0).max(1_000_000).default(4000),
   /** Wrong passwords from one address, or for one account, before answers are delayed. */
   freeAuthenticationFailures: z.int().min(0).max(1000).default(5),
 });
@@ -127,6 +166,7 @@ export const configSchema = z.strictObject({
   /** On SIGTERM: how long calls get to end before the process does. */
   shutdownGraceSeconds: seconds(0, 60).default(3),
   sip: sip.prefault({}),
+  tls: tls.prefault({}),
   digest: digest.prefault({}),
   registration: registration.prefault({}),
   calls: calls.prefault({}),
@@ -137,6 +177,7 @@ export const configSchema = z.strictObject({
   rtp: rtp.prefault({}),
   limits: limits.prefault({}),
   log: log.prefault({}),
+  trace: trace.prefault({}),
 });
 
 type Checked = z.output<typeof configSchema>;
@@ -145,7 +186,7 @@ export type ConfigFault = { readonly path: string; readonly message: string };
 
 /** What no key can say about itself alone. */
 export function checkRelations(config: Checked): readonly ConfigFault[] {
-  const { registration, rtp, rooms, engine } = config;
+  const { registration, rtp, rooms, engine, tls } = config;
   const faults: ConfigFault[] = [];
   const expect = (isRight: boolean, path: string, message: string): void => {
     if (!isRight) faults.push({ path, message });
@@ -165,6 +206,11 @@ export function checkRelations(config: Checked): readonly ConfigFault[] {
     engine.mode === 'embedded' || engine.secret !== undefined,
     'engine.secretFile',
     'an external engine needs a secret: set secretFile or PARLEY_ENGINE_SECRET',
+  );
+  expect(
+    (tls.certificateFile === undefined) === (tls.keyFile === undefined),
+    'tls.keyFile',
+    'certificateFile and keyFile go together: give both, or neither',
   );
   return faults;
 }

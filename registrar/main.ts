@@ -1,5 +1,6 @@
 /** The whole switch: starts relay, engine and application in one process, and ends them in the right order. */
 import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import path from 'node:path';
 import { createLogWriter } from '../config/log-writer.ts';
@@ -11,8 +12,15 @@ import { startApp, type App, type AppActivity } from './app/app.ts';
 import { systemClock } from './app/clock.ts';
 import type { SwitchContext } from './app/context.ts';
 import { domainNameOf } from './app/domain-name.ts';
+import { hostNames } from './app/host-names.ts';
 import { openStore } from './app/store/store.ts';
-import { startEngine, type EngineHandle, type EngineStartOptions } from './engine/public.ts';
+import {
+  loadIdentity,
+  selfSignedIdentity,
+  startEngine,
+  type EngineHandle,
+  type EngineStartOptions,
+} from './engine/public.ts';
 
 export type SwitchOptions = {
   readonly log?: Log;
@@ -42,6 +50,8 @@ export type RunningSwitch = {
   readonly otherRealms: readonly string[];
   readonly context: SwitchContext;
   holdings(): Promise<Holdings>;
+  /** Reads the certificate again, for new connections. @throws ConfigError, and keeps the old one */
+  reloadCertificate(): Promise<void>;
   /** Ends every call and room politely, closes everything; safe to call twice. */
   stop(): Promise<void>;
   /** Resolves, with the reason, when a part died without having been told to. */
@@ -81,14 +91,15 @@ async function start(
   opened.closers.unshift(() => store.close());
   const relay = await startRelay(config, log);
   opened.closers.unshift(() => relay.close());
-  const engine = await startOwnEngine(config, options);
+  const domainName = await domainNameOf(config.sip.domain, store);
+  const engine = await startOwnEngine(config, domainName, options);
   if (engine !== undefined) opened.closers.unshift(() => engine.handle.stop());
   const app = await startApp({
     config,
     log,
     clock: systemClock(),
     store,
-    domainName: await domainNameOf(config.sip.domain, store),
+    domainName,
     relay,
     engine: engine?.address ?? externalEngine(config),
   });
@@ -125,6 +136,10 @@ function runningSwitch({ config, app, relay, engine, opened }: Parts): RunningSw
     context: app.context,
     listeners: (engine?.listeners ?? []).map(({ transport, local }) => ({ transport, ...local })),
     lost: Promise.race(engineLost === undefined ? [relayLost] : [relayLost, engineLost]),
+    reloadCertificate: async () => {
+      if (engine === undefined || !needsIdentity(config)) return;
+      await engine.exchangeIdentity(await identityOf(config, app.context.domain.name));
+    },
     stop: () => (stopping ??= stop()),
     holdings: async () => ({
       ...app.activity(),
@@ -172,37 +187,93 @@ type OwnEngine = {
 };
 
 async function startOwnEngine(
-  { engine, sip, limits }: Config,
+  config: Config,
+  domain: string,
   { engineTimers }: SwitchOptions,
 ): Promise<OwnEngine | undefined> {
-  if (engine.mode !== 'embedded') return undefined;
+  if (config.engine.mode !== 'embedded') return undefined;
   const secret = randomBytes(SECRET_BYTES).toString('base64url');
-  const external =
-    sip.externalAddress === undefined
-      ? undefined
-      : { address: sip.externalAddress, port: sip.port };
+  const { limits, sip, tls } = config;
   try {
     const handle = await startEngine({
-      listen: sip.listenAddresses.flatMap((address) =>
-        (['udp', 'tcp'] as const).map((transport) => ({
-          transport,
-          address,
-          port: sip.port,
-          external:
-            external !== undefined && isSameFamily(external.address, address)
-              ? external
-              : undefined,
-        })),
-      ),
+      listen: listenRequests(config),
       control: { address: LOOPBACK, port: 0 },
       secret,
-      limits: { flows: limits.maxTcpConnections, messageBytes: sip.maxMessageBytes },
+      identity: needsIdentity(config) ? await identityOf(config, domain) : undefined,
+      trustedAuthorities: await readAuthorities(tls.authoritiesFile),
+      limits: {
+        flows: limits.maxTcpConnections,
+        flowsPerAddress: limits.maxTcpConnectionsPerAddress,
+        transactions: limits.maxTransactions,
+        dialogs: limits.maxDialogs,
+        headerBytes: limits.maxHeaderBytes,
+        headerCount: limits.maxHeaders,
+        requestsPerSecondPerAddress: limits.requestsPerSecondPerAddress,
+        requestBurstPerAddress: limits.requestBurstPerAddress,
+        messageBytes: sip.maxMessageBytes,
+      },
       timers: engineTimers,
+      trace: traceOf(config),
     });
     return { handle, address: { host: LOOPBACK, port: handle.controlPort, secret } };
   } catch (error) {
     throw error instanceof ControlError ? listenFailure(error, sip.port) : error;
   }
+}
+
+/** Every transport on every address. */
+function listenRequests({ sip, tls }: Config): EngineStartOptions['listen'] {
+  const tlsPort = tls.port ?? (sip.port === 0 ? 0 : Math.min(sip.port + 1, 65_535));
+  const ports = [
+    ['udp', sip.port],
+    ['tcp', sip.port],
+    ['tls', tls.enabled ? tlsPort : undefined],
+    ['ws', tls.webSocketPort],
+    ['wss', tls.secureWebSocketPort],
+  ] as const;
+  return sip.listenAddresses.flatMap((address) =>
+    ports.flatMap(([transport, port]) => {
+      if (port === undefined) return [];
+      const outside = sip.externalAddress;
+      const hasOutside = outside !== undefined && isSameFamily(outside, address);
+      const external = hasOutside ? { address: outside, port } : undefined;
+      return [{ transport, address, port, external }];
+    }),
+  );
+}
+
+function needsIdentity({ tls }: Config): boolean {
+  return tls.enabled || tls.secureWebSocketPort !== undefined;
+}
+
+/** The operator's certificate, or our own for every name and address that users may type. */
+function identityOf(config: Config, domain: string): ReturnType<typeof loadIdentity> {
+  const { tls, sip } = config;
+  if (tls.certificateFile !== undefined && tls.keyFile !== undefined) {
+    return loadIdentity(tls.certificateFile, tls.keyFile);
+  }
+  const external = sip.externalAddress === undefined ? [] : [sip.externalAddress];
+  const ours = hostNames(() => 0, [...sip.domainAliases, ...external])();
+  const names = new Set([domain, 'localhost', '127.0.0.1', '::1', ...ours]);
+  return selfSignedIdentity(path.join(config.dataFolder, 'tls'), [...names], Date.now());
+}
+
+async function readAuthorities(file: string | undefined): Promise<string | undefined> {
+  if (file === undefined) return undefined;
+  try {
+    return await readFile(file, 'utf8');
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new ConfigError('tls.unreadable', `cannot read tls.authoritiesFile ${file}: ${reason}`, {
+      cause,
+    });
+  }
+}
+
+function traceOf({ trace }: Config): EngineStartOptions['trace'] {
+  const { ladder, pcapFile, homerAddress: address, homerPort: port, homerAgentId } = trace;
+  const homer = address === undefined ? undefined : { address, port, agentId: homerAgentId };
+  return { ladder, pcapFile, homer };
 }
 
 function isSameFamily(a: string, b: string): boolean {
@@ -245,6 +316,17 @@ export async function serve(config: Config, options: ServeOptions): Promise<numb
   const asked = untilSignal(options.print);
   const running = await started;
   options.print(welcome(config, running, options.version));
+  process.on('SIGHUP', () => {
+    running.reloadCertificate().then(
+      () => {
+        options.print('The certificate was read again.\n');
+      },
+      (error: unknown) => {
+        const reason = error instanceof Error ? error.message : String(error);
+        options.print(`The certificate stays as it was: ${reason}\n`);
+      },
+    );
+  });
   const lost = await Promise.race([asked, running.lost]);
   if (lost !== undefined) options.print(`Stopping: ${lost}\n`);
   await running.stop();
