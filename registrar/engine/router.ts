@@ -56,14 +56,16 @@ export class Router {
   }
 
   /** The way of a request in a dialog: its own connection while that lives (contract of the control protocol). */
-  inside(dialog: Dialog, requestUri: string, routes: readonly string[]): Route {
+  inside(dialog: Dialog, requestUri: string): Route {
     const { hop } = dialog;
     if (hop.flow !== undefined && hop.flow.state !== 'closed') return toHop(hop);
     const targetUri = sipUri(dialog.remoteTarget);
     const moved = targetUri && this.#kernel.flowTable.find(targetUri);
     if (moved !== undefined && moved.state !== 'closed') return toHop(moved.hop);
     if (dialog.natEndpoint !== undefined) return toHop({ ...hop, remote: dialog.natEndpoint });
-    const next = routes[0] === undefined ? sipUri(requestUri) : routeUri(routes[0]);
+    // The first of the route set is the next hop even when it is a strict router.
+    const [route] = dialog.routeSet;
+    const next = route === undefined ? sipUri(requestUri) : routeUri(route);
     const target = next && targetOf(next);
     if (target === undefined) return refused(NO_TRANSPORT);
     const numeric = numericTarget(target);

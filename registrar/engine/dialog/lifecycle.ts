@@ -110,7 +110,7 @@ export class DialogLifecycle {
     headers: readonly HeaderLine[],
   ): ClientTransaction | undefined {
     const draft = draftInDialog(dialog, { method, headers });
-    const route = this.#router.inside(dialog, draft.requestUri, draft.routes);
+    const route = this.#router.inside(dialog, draft.requestUri);
     this.end(dialog);
     const transaction = new ClientTransaction(this.#kernel, draft, NOBODY);
     this.#router.send(transaction, route);

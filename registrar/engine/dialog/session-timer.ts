@@ -120,7 +120,7 @@ class SessionTimer implements TimerOwner, DialogWatcher, ClientUser {
     this.#refresh = new ClientTransaction(kernel, draft, this);
     this.#ack = undefined;
     dialog.hasOwnInvite = method === 'INVITE';
-    router.send(this.#refresh, router.inside(dialog, draft.requestUri, draft.routes));
+    router.send(this.#refresh, router.inside(dialog, draft.requestUri));
   }
 
   #refreshed(transaction: ClientTransaction, message: SipMessage): void {

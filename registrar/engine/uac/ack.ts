@@ -24,7 +24,7 @@ export function sendAck(
 ): SentAck {
   const { kernel, router } = engine;
   const draft = draftInDialog(dialog, { method: 'ACK', sequence, ...content });
-  const route = router.inside(dialog, draft.requestUri, draft.routes);
+  const route = router.inside(dialog, draft.requestUri);
   const hop = hopOf(kernel, route) ?? dialog.hop;
   const bytes = encodeRequest(placed(draft, hop), ownVia(hop, kernel.ids.branch()));
   if (looksLikeSdp(draft.body)) dialog.localSdp = draft.body;

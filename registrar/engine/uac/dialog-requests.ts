@@ -127,7 +127,7 @@ export class DialogRequests implements InDialogHook {
       headers: templateHeaders(template),
       body: templateBody(template),
     });
-    const route = this.#router.inside(dialog, draft.requestUri, draft.routes);
+    const route = this.#router.inside(dialog, draft.requestUri);
     if (route.kind === 'refused') {
       this.#kernel.reports.nok(application.id, requestId, route.reason);
       return;
