@@ -41,9 +41,12 @@ async function run([word, ...rest]: readonly string[]): Promise<number> {
       print(rest.includes('--help') ? USAGE : await (await import('./user.ts')).runUser(rest));
       return 0;
     case 'phone':
-      return (await load<{ runPhone: Program }>('../../softphone/main')).runPhone(rest);
+      return (await load<{ runPhone: Program }>('../../softphone/main')).runPhone(
+        rest,
+        readVersion(),
+      );
     case 'demo':
-      return (await load<{ runDemo: Program }>('./demo')).runDemo(rest);
+      return (await load<{ runDemo: Program }>('./demo')).runDemo(rest, readVersion());
     case '--version':
     case '-v':
       print(`${readVersion()}\n`);
@@ -60,7 +63,7 @@ async function run([word, ...rest]: readonly string[]): Promise<number> {
   }
 }
 
-type Program = (args: readonly string[]) => Promise<number>;
+type Program = (args: readonly string[], version: string) => Promise<number>;
 
 /** A part that the other commands do without: the softphone needs sound, and takes its time to load. */
 async function load<Module>(path: string): Promise<Module> {

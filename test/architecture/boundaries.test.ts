@@ -44,7 +44,16 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'softphone/ua/',
     'softphone/contacts/',
   ],
-  'softphone/main.ts': ['core/', 'config/', 'softphone/phone.ts', 'softphone/ui/'],
+  'softphone/flags.ts': ['core/', 'softphone/phone.ts'],
+  'softphone/password.ts': ['core/'],
+  'softphone/main.ts': [
+    'core/',
+    'config/',
+    'softphone/flags.ts',
+    'softphone/password.ts',
+    'softphone/phone.ts',
+    'softphone/ui/',
+  ],
 };
 
 /** Each third-party package has one home, so that it can be replaced in one place. */

@@ -61,7 +61,8 @@ async function openEnd(pitchHz: number): Promise<End> {
   desk.record(ear);
   desk.play(voice, false);
   desk.attach({
-    isLive: true,
+    isHeard: true,
+    isTalking: true,
     isMuted: false,
     exchange: (captured, heard, dueMs) => {
       session.exchange(captured, heard, dueMs);
