@@ -89,6 +89,10 @@ function requestFault(message: SipMessage, limits: MessageLimits): Fault | undef
   if (message.cseq.method !== message.method) {
     return fault('sip.cseq.methodMismatch', 'CSeq Method Does Not Match');
   }
+  // RFC 3261 §10.2: an address-of-record is a SIP or SIPS URI.
+  if (message.method === 'REGISTER' && message.to().uri.kind !== 'sip') {
+    return fault('sip.register.to', 'No SIP URI in To');
+  }
   if (message.isContactWildcard && (message.contacts.length > 0 || message.method !== 'REGISTER')) {
     return fault('sip.contact.wildcard', 'Misplaced Contact Wildcard');
   }

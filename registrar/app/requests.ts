@@ -21,7 +21,7 @@ export type Requests = {
   /**
    * Adds a handler; they are asked in the order of adding. Before the first is asked, the request has passed these:
    * not shutting down (else 503), no To tag (else 481), Max-Forwards not 0 (else 483), no unknown Require (else 420),
-   * the request-URI is of this domain (else 403, 416).
+   * an INVITE accepts SDP (else 406), the request-URI is of this domain (else 403, 416).
    *
    * @param method - upper case
    */
@@ -137,6 +137,7 @@ export class RequestRouter implements Requests {
       throw new ProtocolError('sip.maxForwards', 'Too Many Hops', 483);
     }
     refuseUnknownOptions(request.get('require'));
+    if (method === 'INVITE') refuseWithoutSdp(request.get('accept'));
     this.#checkDomain(request.uri);
   }
 
@@ -168,6 +169,15 @@ function refuseUnknownOptions(require: string | undefined): void {
   if (unknown.length > 0) throw new UnsupportedError(unknown.join(', '));
 }
 
+/** RFC 3261 section 20.1: without Accept, SDP is meant; an answer to a call is nothing else. */
+function refuseWithoutSdp(accept: string | undefined): void {
+  if (accept === undefined) return;
+  const ranges = accept.split(',').map((range) => range.split(';', 1)[0]?.trim().toLowerCase());
+  if (ranges.some((range) => SDP_RANGES.has(range ?? ''))) return;
+  throw new ProtocolError('sip.accept', 'Not Acceptable', 406);
+}
+
+const SDP_RANGES: ReadonlySet<string> = new Set(['application/sdp', 'application/*', '*/*']);
 const USER_METHODS: ReadonlySet<string> = new Set(['INVITE', 'MESSAGE', 'OPTIONS']);
 const EVENT_METHODS: ReadonlySet<string> = new Set(['SUBSCRIBE', 'PUBLISH']);
 

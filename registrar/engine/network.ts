@@ -4,7 +4,7 @@ import { ParseError } from '../../core/errors.ts';
 import { parseRAck } from '../../core/sip/cseq.ts';
 import { isKeepAlive, SipMessage } from '../../core/sip/message.ts';
 import { METHODS } from '../../core/sip/status.ts';
-import { validateRequest, validateResponse } from '../../core/sip/validate.ts';
+import { validateRequest, validateResponse, type MessageProblem } from '../../core/sip/validate.ts';
 import type { Via } from '../../core/sip/via.ts';
 import type { CallRecords } from './call-records.ts';
 import { dialogIdOf, type Dialog } from './dialog/dialog.ts';
@@ -13,7 +13,7 @@ import { MIN_SESSION_SECONDS, type SessionTimers } from './dialog/session-timer.
 import type { Kernel } from './kernel.ts';
 import { RequestBudget } from './overload.ts';
 import type { HeaderLine } from './template.ts';
-import { encodeReceived } from './text.ts';
+import { encodeReceived, restOfList } from './text.ts';
 import { ServerTransaction } from './transaction/server.ts';
 import type { Hop } from './transport/flow.ts';
 import type { MessageSink } from './transport/transports.ts';
@@ -121,15 +121,20 @@ export class Network implements MessageSink {
     const label = isKnownMethod(message.method) ? message.method : 'other';
     this.#kernel.counters.requestsReceived.add(label);
     const problem = validateRequest(message, this.#kernel.messageLimits);
-    const topVia = via?.withReceived(hop.remote.address, hop.remote.port, true).toString();
+    const topVia = stampedVia(message, hop);
     if (problem !== undefined || key === undefined || topVia === undefined) {
-      this.#kernel.counters.refusals.add('malformedRequest');
-      if (problem?.isAnswerable !== true || topVia === undefined) return;
-      const { status, reasonPhrase: reason } = problem;
-      this.#kernel.answerStateless(message, { hop, topVia, status, reason });
+      this.#refuseMalformed(message, hop, problem);
       return;
     }
     this.#arrive({ message, hop, key, topVia });
+  }
+
+  #refuseMalformed(message: SipMessage, hop: Hop, problem: MessageProblem | undefined): void {
+    this.#kernel.counters.refusals.add('malformedRequest');
+    const topVia = stampedVia(message, hop) ?? firstElement(message.header('Via'));
+    if (problem?.isAnswerable !== true || topVia === undefined) return;
+    const { status, reasonPhrase: reason } = problem;
+    this.#kernel.answerStateless(message, { hop, topVia, status, reason });
   }
 
   #arrive(arrival: Arrival): void {
@@ -379,6 +384,11 @@ function readVia(message: SipMessage): Via | undefined {
     if (error instanceof ParseError) return undefined;
     throw error;
   }
+}
+
+/** As written: RFC 4475 §3.1.2.1 and §3.1.2.16 want an answer even where the Via is malformed. */
+function firstElement(value: string | undefined): string | undefined {
+  return value?.slice(0, value.length - restOfList(value).length);
 }
 
 function stampedVia(message: SipMessage, hop: Hop): string | undefined {

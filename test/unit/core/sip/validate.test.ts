@@ -89,6 +89,14 @@ describe('validation of requests (RFC 3261 §8.2, §16.3)', () => {
     assert.equal(validateRequest(register)?.reasonPhrase, 'Misplaced Contact Wildcard');
   });
 
+  it('refuses to register what is no SIP URI (§10.2)', () => {
+    const changes = { CSeq: '1 REGISTER', To: 'tel:+12' };
+    const problem = validateRequest(message('REGISTER sip:h SIP/2.0', changes));
+    assert.equal(problem?.status, 400);
+    assert.equal(problem.reasonPhrase, 'No SIP URI in To');
+    assert.equal(validateRequest(message(OPTIONS, { To: 'tel:+12' })), undefined);
+  });
+
   it('refuses faults of framing', () => {
     const bytes = message(OPTIONS).bytes.toString();
     for (const [changed, phrase] of [

@@ -94,6 +94,7 @@ describe('new requests', () => {
       [{ method: 'INVITE', headers: { To: '<sip:bob@example.org>;tag=old' } }, 481],
       [{ method: 'INVITE', headers: { 'Max-Forwards': '0' } }, 483],
       [{ method: 'INVITE', headers: { Require: '100rel, strange, timer, odd' } }, 420],
+      [{ method: 'INVITE', headers: { Accept: 'text/nobodyKnowsThis' } }, 406],
     ];
     for (const [options, status] of cases) {
       assert.equal((await send(options)).status, status, JSON.stringify(options));
