@@ -24,7 +24,7 @@ export class Liveness {
   watch(legs: readonly (Leg | undefined)[]): void {
     this.#cancel?.();
     const watched = legs.filter((leg) => leg !== undefined);
-    this.#tick(watched.map((leg) => ({ leg, heard: leg.heard })));
+    this.#tick(watched.map((leg) => ({ leg, heard: leg.heard, isAsked: false })));
   }
 
   stop(): void {
@@ -38,18 +38,20 @@ export class Liveness {
       for (const one of watched) {
         const isSilent = one.leg.heard === one.heard;
         one.heard = one.leg.heard;
-        if (isSilent && !one.leg.isOver) void this.#ask(one);
+        if (isSilent && !one.isAsked && !one.leg.isOver) void this.#ask(one);
       }
       this.#tick(watched);
     });
   }
 
   async #ask(one: Watched): Promise<void> {
+    one.isAsked = true;
     const answer = await one.leg.request('OPTIONS', { Accept: 'application/sdp' });
+    one.isAsked = false;
     one.heard = one.leg.heard;
     if (answer.isDialogGone && !this.#isStopped) this.#vanished(one.leg);
   }
 }
 
-/** How much had been heard of a leg when it was looked at last. */
-type Watched = { readonly leg: Leg; heard: number };
+/** How much had been heard of a leg when it was looked at last, and whether an answer of it is awaited. */
+type Watched = { readonly leg: Leg; heard: number; isAsked: boolean };

@@ -70,7 +70,8 @@ export class Participant {
       events: this.#legEvents(),
     });
     this.#liveness = new Liveness(options.clock, options.dialogCheckSeconds, () => {
-      void this.abandon();
+      // RFC 3261 section 12.2.1.2: a BYE, so that the dialog ends here whatever the phone still knows.
+      void this.hangUp({ cause: 408, text: 'The participant cannot be reached any more' });
     });
   }
 
