@@ -9,6 +9,7 @@ const KEEP_ALIVE_MS = 45_000;
 export class ControlServer {
   readonly #server: net.Server;
   readonly #connections = new Map<ControlId, net.Socket>();
+  readonly #corked: net.Socket[] = [];
   #nextId = 1;
 
   private constructor(sink: InputSink) {
@@ -30,13 +31,25 @@ export class ControlServer {
     return address !== null && typeof address === 'object' ? address.port : 0;
   }
 
+  /**
+   * Queues a control message. All that one turn of the event loop has to say to an application leaves in one piece:
+   * under load that is one system call for some thirty datagrams instead of one for each.
+   */
   send(id: ControlId, bytes: Buffer): void {
-    this.#connections.get(id)?.write(bytes);
+    const socket = this.#connections.get(id);
+    if (socket === undefined) return;
+    if (socket.writableCorked === 0) {
+      socket.cork();
+      this.#corked.push(socket);
+      if (this.#corked.length === 1) setImmediate(this.#uncork);
+    }
+    socket.write(bytes);
   }
 
   /** Sends what is queued, then closes that application's connection. */
   end(id: ControlId): void {
     const socket = this.#connections.get(id);
+    socket?.uncork();
     socket?.end();
     socket?.once('finish', () => {
       socket.destroySoon();
@@ -51,6 +64,10 @@ export class ControlServer {
       });
     });
   }
+
+  readonly #uncork = (): void => {
+    for (const socket of this.#corked.splice(0)) socket.uncork();
+  };
 
   #accept(socket: net.Socket, sink: InputSink): void {
     const controlId = this.#nextId++;
