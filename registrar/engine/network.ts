@@ -4,6 +4,11 @@ import { ParseError } from '../../core/errors.ts';
 import { parseRAck } from '../../core/sip/cseq.ts';
 import { isKeepAlive, SipMessage } from '../../core/sip/message.ts';
 import { METHODS } from '../../core/sip/status.ts';
+import {
+  cancelledTransactionKey,
+  clientTransactionKey,
+  serverTransactionKey,
+} from '../../core/sip/transaction/key.ts';
 import { validateRequest, validateResponse, type MessageProblem } from '../../core/sip/validate.ts';
 import type { Via } from '../../core/sip/via.ts';
 import type { CallRecords } from './call-records.ts';
@@ -101,8 +106,7 @@ export class Network implements MessageSink {
       return;
     }
     this.#kernel.counters.responsesReceived.add(String(message.statusCode));
-    const key = `${message.topVia().branch}\n${message.cseq.method}`;
-    const transaction = this.#kernel.client(key);
+    const transaction = this.#kernel.client(clientTransactionKey(message));
     if (transaction !== undefined) transaction.receive({ message, hop });
     else if (!this.#parts.proxy.forwardResponse(message)) {
       this.#kernel.counters.refusals.add('strayResponse');
@@ -111,7 +115,7 @@ export class Network implements MessageSink {
 
   #request(message: SipMessage, hop: Hop): void {
     const via = readVia(message);
-    const key = via && serverKey(message, via, message.method);
+    const key = via && serverTransactionKey(message);
     const known = key === undefined ? undefined : this.#kernel.server(key);
     if (known !== undefined) {
       if (message.method === 'ACK') known.acknowledged();
@@ -326,7 +330,7 @@ export class Network implements MessageSink {
   #cancel(arrival: Arrival): void {
     const { message, hop, topVia } = arrival;
     const via = readVia(message);
-    const transaction = via && this.#kernel.server(serverKey(message, via, 'INVITE'));
+    const transaction = via && this.#kernel.server(cancelledTransactionKey(message));
     if (transaction === undefined) {
       this.#kernel.counters.refusals.add('noDialog');
       this.#refuse(arrival, 481);
@@ -393,19 +397,6 @@ function firstElement(value: string | undefined): string | undefined {
 
 function stampedVia(message: SipMessage, hop: Hop): string | undefined {
   return readVia(message)?.withReceived(hop.remote.address, hop.remote.port, true).toString();
-}
-
-/**
- * What names a server transaction (RFC 3261 §17.2.3): branch, sent-by and method, ACK counting as INVITE. Branches of
- * RFC 2543 are not unique, so all that makes the request one is used for those.
- */
-function serverKey(message: SipMessage, via: Via, method: string): string {
-  const name = method === 'ACK' ? 'INVITE' : method;
-  if (via.hasCookie) return `${via.branch}\n${via.host}:${via.port ?? ''}\n${name}`;
-  const from = message.header('From') ?? '';
-  const callId = message.header('Call-ID') ?? '';
-  const sequence = (message.header('CSeq') ?? '').split(' ', 1)[0] ?? '';
-  return `${via.toString()}\n${message.requestUri}\n${from}\n${callId}\n${sequence}\n${name}`;
 }
 
 function isLastNotify(message: SipMessage, dialog: Dialog): boolean {

@@ -6,15 +6,19 @@ import type { Via } from '../via.ts';
  * The server transaction of a request. An ACK has the key of the INVITE that it acknowledges, if its branch is that of
  * a non-2xx; a CANCEL has its own key (see `cancelledTransactionKey`).
  *
- * @throws ParseError when Via, CSeq, From, To or Call-ID is malformed or missing
+ * @throws ParseError when the top Via is malformed or missing
  */
 export function serverTransactionKey(request: SipMessage): string {
-  return keyOf(request, request.method === 'ACK' ? 'INVITE' : request.method);
+  return keyOf(request, request.topVia(), request.method === 'ACK' ? 'INVITE' : request.method);
 }
 
-/** The server transaction that a CANCEL cancels: the same branch and sent-by with the method INVITE (RFC 3261 §9.2). */
+/**
+ * The server transaction that a CANCEL cancels: the same branch and sent-by with the method INVITE (RFC 3261 §9.2).
+ *
+ * @throws ParseError when the top Via is malformed or missing
+ */
 export function cancelledTransactionKey(cancel: SipMessage): string {
-  return keyOf(cancel, 'INVITE');
+  return keyOf(cancel, cancel.topVia(), 'INVITE');
 }
 
 /**
@@ -23,29 +27,28 @@ export function cancelledTransactionKey(cancel: SipMessage): string {
  * @throws ParseError when Via or CSeq is malformed or missing
  */
 export function clientTransactionKey(response: SipMessage): string {
-  return `${response.topVia().branch}|${response.cseq.method}`;
+  return clientKeyOf(response.topVia().branch, response.cseq.method);
 }
 
 /** The key under which a request that we send is to be found by its responses. */
 export function clientKeyOf(branch: string, method: string): string {
-  return `${branch}|${method}`;
+  return `${branch}\n${method}`;
 }
 
-function keyOf(request: SipMessage, method: string): string {
-  const via = request.topVia();
-  // Branches compare without case like all parameters, but they are ours to repeat and nobody changes their case.
-  if (via.hasCookie) return `${via.branch}|${sentByOf(via)}|${method}`;
+function keyOf(request: SipMessage, via: Via, method: string): string {
+  // Branches compare without case like all parameters, but nobody changes the case of another's branch.
+  if (via.hasCookie) return `${via.branch}\n${via.host}:${via.port ?? 5060}\n${method}`;
   return legacyKeyOf(request, via, method);
 }
 
-/** RFC 2543 clients: no unique branch, so all that names the request together; the To tag differs between INVITE and ACK. */
+/**
+ * RFC 2543 clients have no unique branch, so all that names the request goes in; but not the To tag, in which an ACK
+ * differs from its INVITE, nor the method of CSeq.
+ */
 function legacyKeyOf(request: SipMessage, via: Via, method: string): string {
-  const { sequence } = request.cseq;
-  const from = request.fromTag ?? '';
-  const parts = [via.branch, sentByOf(via), method, request.requestUri, from, request.callId];
-  return `${parts.join('|')}|${sequence}`;
-}
-
-function sentByOf(via: Via): string {
-  return `${via.host}:${via.port ?? 5060}`;
+  const from = request.header('From') ?? '';
+  const callId = request.header('Call-ID') ?? '';
+  const sequence = (request.header('CSeq') ?? '').split(' ', 1)[0] ?? '';
+  const { requestUri } = request;
+  return `${via.toString()}\n${requestUri}\n${from}\n${callId}\n${sequence}\n${method}`;
 }

@@ -8,6 +8,7 @@ import {
   type InviteClientState,
   type InviteClientTimer,
 } from '../../../core/sip/transaction/invite-client.ts';
+import { clientKeyOf } from '../../../core/sip/transaction/key.ts';
 import {
   createNonInviteClient,
   stepNonInviteClient,
@@ -106,7 +107,7 @@ export class ClientTransaction implements TimerOwner, FlowUser {
 
   /** What a response carries to find us: branch and method (RFC 3261 §17.1.3). */
   get key(): string {
-    return `${this.branch}\n${this.draft.method}`;
+    return clientKeyOf(this.branch, this.draft.method);
   }
 
   /** True once a request has gone out and until its final response or failure. */
