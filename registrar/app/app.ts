@@ -12,6 +12,7 @@ import type { InstalledPart, SwitchContext } from './context.ts';
 import { createDomain } from './domain.ts';
 import { hostNames } from './host-names.ts';
 import { bindingRows } from './location/binding-rows.ts';
+import { Liveness } from './location/liveness.ts';
 import { LocationBook } from './location/location-book.ts';
 import { installMessages } from './messages/messages.ts';
 import { Names } from './names.ts';
@@ -21,7 +22,7 @@ import { RequestRouter } from './requests.ts';
 import { installRooms } from './rooms/rooms.ts';
 import type { Srf } from './srf.ts';
 import type { Store } from './store/store.ts';
-import { keepBytes } from './wire.ts';
+import { disconnect, keepBytes } from './wire.ts';
 
 export type AppOptions = {
   readonly config: Config;
@@ -94,6 +95,11 @@ export async function startApp(options: AppOptions): Promise<App> {
   const messages = installMessages(context);
   const calls = installCalls(context);
   await connect(srf, options);
+  const { probeSeconds } = config.registration;
+  const from = `sip:${domain.name}`;
+  const intervalMs = probeSeconds * 1000;
+  const liveness =
+    probeSeconds === 0 ? undefined : new Liveness({ location, srf, clock, log, intervalMs, from });
   return {
     context,
     otherRealms: accounts.otherRealms,
@@ -108,7 +114,8 @@ export async function startApp(options: AppOptions): Promise<App> {
       await endAll([calls, rooms, messages], graceMs);
     },
     close: () => {
-      srf.disconnect();
+      liveness?.close();
+      disconnect(srf);
       location.close();
     },
   };
@@ -145,6 +152,7 @@ async function connect(srf: Srf, options: AppOptions): Promise<void> {
   try {
     await Promise.race([connected, expired]);
   } catch (cause) {
+    disconnect(srf);
     const reason = cause instanceof Error ? cause.message : String(cause);
     const where = `${engine.host}:${engine.port}`;
     throw new ConfigError('engine.unreachable', `no SIP engine at ${where}: ${reason}`, { cause });

@@ -128,7 +128,6 @@ export type Middleware = (request: SipRequest, response: SipResponse, next: () =
 
 export type Srf = Emitter & {
   connect(options: { host: string; port: number; secret: string }): unknown;
-  disconnect(): void;
   use(method: string, handler: Middleware): unknown;
   request(
     uri: string,

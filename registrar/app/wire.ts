@@ -110,6 +110,9 @@ function payloadStart(bytes: Buffer): number | undefined {
 
 /** What of drachtio-srf's wire protocol is replaced, and what that needs. */
 type WireProtocol = {
+  /** True: a connection that goes away is not made again. */
+  closing?: boolean;
+  reconnectVars?: { retryTimer: NodeJS.Timeout | null };
   send(socket: Socket, message: string): string;
   on(event: 'connect' | 'connection', listener: (socket: Socket) => void): void;
   emit(event: 'msg', socket: Socket, message: string): void;
@@ -123,8 +126,7 @@ type WireProtocol = {
  * @param log - hears of what drachtio-srf, or a listener of ours, throws on a message; the connection goes on
  */
 export function keepBytes(srf: Srf, log: Log): void {
-  const { client } = (srf as unknown as { app: { client: { wp: WireProtocol } } }).app;
-  const wire = client.wp;
+  const wire = agentOf(srf).wp;
   wire.send = sendFrame;
   const listen = (socket: Socket): void => {
     const reader = new FrameReader();
@@ -141,6 +143,23 @@ export function keepBytes(srf: Srf, log: Log): void {
   };
   wire.on('connect', listen);
   wire.on('connection', listen);
+}
+
+/**
+ * Closes the connection, or gives up making it. drachtio-srf's own `disconnect` throws when there is none at the
+ * moment, and goes on trying.
+ */
+export function disconnect(srf: Srf): void {
+  const { wp, mapServer } = agentOf(srf);
+  wp.closing = true;
+  clearTimeout(wp.reconnectVars?.retryTimer ?? undefined);
+  for (const socket of mapServer.keys()) socket.end();
+}
+
+type Agent = { readonly wp: WireProtocol; readonly mapServer: ReadonlyMap<Socket, unknown> };
+
+function agentOf(srf: Srf): Agent {
+  return (srf as unknown as { app: { client: Agent } }).app.client;
 }
 
 function payloadsOf(reader: FrameReader, chunk: Buffer, socket: Socket, log: Log): Buffer[] {

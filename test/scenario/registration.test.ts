@@ -150,3 +150,36 @@ describe('registration with a whole switch', function () {
     await vandal.register();
   });
 });
+
+describe('a switch that asks its devices whether they are there', function () {
+  this.timeout(60_000);
+
+  it('forgets the one whose connection is gone, and keeps the other', async () => {
+    const live = new LiveSwitch();
+    await live.start({ 'registration.probeSeconds': '1' });
+    const people = ['alice', 'bob'].map((user) => ({ user, password: 'secret' }));
+    await live.addAccounts(people);
+    const { server, domain } = live;
+    const [alice, bob] = await Promise.all(
+      people.map((person) => SipPeer.open({ server, domain, transport: 'tcp', ...person })),
+    );
+    assert.ok(alice && bob);
+    try {
+      await alice.register();
+      await bob.register();
+      const answering = (async () => {
+        for (let i = 0; i < 3; i++) (await alice.expectRequest('OPTIONS')).reply(200);
+      })();
+      const gone = new Promise((resolve) =>
+        live.running.context.location.on('bindingRemoved', resolve),
+      );
+      await bob.close();
+      await Promise.all([answering, gone]);
+      live.isUnreachable('bob');
+      live.isReachable('alice', 'tcp');
+    } finally {
+      await Promise.all([alice.close(), bob.close()]);
+      await live.discard();
+    }
+  });
+});

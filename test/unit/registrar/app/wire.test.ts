@@ -7,7 +7,13 @@ import { ControlError } from '../../../../core/errors.ts';
 import { nullLog } from '../../../../core/log.ts';
 import { sendRequest } from '../../../../registrar/app/srf.ts';
 import type { SipRequest, SipResponse, Srf } from '../../../../registrar/app/srf.ts';
-import { FrameReader, fromBytes, keepBytes, toBytes } from '../../../../registrar/app/wire.ts';
+import {
+  disconnect,
+  FrameReader,
+  fromBytes,
+  keepBytes,
+  toBytes,
+} from '../../../../registrar/app/wire.ts';
 
 const ALL_BYTES = Buffer.from(Array.from({ length: 256 }, (_, index) => index));
 
@@ -118,7 +124,7 @@ describe('drachtio-srf over the transparent wire', () => {
   });
 
   afterEach(async () => {
-    srf.disconnect();
+    disconnect(srf);
     socket.destroy();
     server.close();
     await once(server, 'close');
