@@ -367,6 +367,8 @@ export class Exchange {
   ack: OutgoingMessage | undefined;
   readonly #responses: Inbox<SipMessage>;
   #timer: NodeJS.Timeout | undefined;
+  /** The INVITE that was challenged, and the ACK to that. */
+  #challenged: { readonly branch: string; readonly ack: OutgoingMessage } | undefined;
   #hasAuthenticated = false;
 
   constructor(peer: SipPeer, request: OutgoingMessage, path: Path) {
@@ -403,10 +405,20 @@ export class Exchange {
 
   /** For `SipPeer`. */
   receive(response: SipMessage): void {
+    const { branch } = response.topVia();
+    if (branch === this.#challenged?.branch) {
+      // The answer to it crossed its repetition.
+      this.peer.sendMessage(this.#challenged.ack, this.path);
+      return;
+    }
     clearTimeout(this.#timer);
     const isFailure = response.statusCode >= 300;
-    if (isFailure && this.request.method === 'INVITE') this.#acknowledge(response);
-    if (isFailure && this.#authenticate(response)) return;
+    const ack =
+      isFailure && this.request.method === 'INVITE' ? this.#acknowledge(response) : undefined;
+    if (isFailure && this.#authenticate(response)) {
+      this.#challenged = ack && { branch, ack };
+      return;
+    }
     const isAcknowledged = this.ack?.header('To') === response.header('To');
     if (this.ack !== undefined && !isFailure && isAcknowledged) {
       this.peer.sendMessage(this.ack, this.path);
@@ -429,13 +441,14 @@ export class Exchange {
   }
 
   /** RFC 3261 section 17.1.1.3: the INVITE's top Via, Route and Request-URI; the response's To. */
-  #acknowledge(response: SipMessage): void {
+  #acknowledge(response: SipMessage): OutgoingMessage {
     const ack = OutgoingMessage.request('ACK', this.request.requestUri);
     for (const name of ['Via', 'Max-Forwards', 'Route', 'From', 'Call-ID']) {
       for (const value of this.request.headerFields(name)) ack.add(name, value);
     }
     ack.add('To', response.header('To') ?? '').add('CSeq', `${response.cseq.sequence} ACK`);
     this.peer.sendMessage(ack, this.path);
+    return ack;
   }
 
   /** Sends the request again with credentials; false when there is nothing to answer, or it was tried before. */

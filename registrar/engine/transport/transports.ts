@@ -34,6 +34,7 @@ export type TransportContext = {
   readonly log: Log;
   emit(output: EngineOutput): void;
   setTimer(owner: TimerOwner, name: string, delayMs: number): TimerHandle;
+  clearTimer(handle: TimerHandle | undefined): void;
 };
 
 type FlowInput = Extract<EngineInput, { kind: `flow${string}` }>;
@@ -50,7 +51,7 @@ export class Transports implements TimerOwner {
   readonly #ownEndpoints = new Set<string>();
   #nextFlowId = 1;
   #outboundFlows = 0;
-  #isSweeping = false;
+  #sweepTimer: TimerHandle | undefined;
 
   constructor(context: TransportContext, sink: MessageSink) {
     this.#context = context;
@@ -209,7 +210,7 @@ export class Transports implements TimerOwner {
 
   /** Closes connections of ours that nobody has used for a while. */
   onTimer(): void {
-    this.#isSweeping = false;
+    this.#sweepTimer = undefined;
     const { nowMs, idleFlowMs } = this.#context;
     for (const flow of this.#flows.values()) {
       if (!flow.isOutbound || flow.users.size > 0) continue;
@@ -219,9 +220,14 @@ export class Transports implements TimerOwner {
   }
 
   #startSweeping(): void {
-    if (this.#isSweeping || this.#outboundFlows === 0) return;
-    this.#isSweeping = true;
-    this.#context.setTimer(this, 'idleFlows', Math.max(1, this.#context.idleFlowMs / 2));
+    if (this.#sweepTimer !== undefined || this.#outboundFlows === 0) return;
+    const delayMs = Math.max(1, this.#context.idleFlowMs / 2);
+    this.#sweepTimer = this.#context.setTimer(this, 'idleFlows', delayMs);
+  }
+
+  #stopSweeping(): void {
+    this.#context.clearTimer(this.#sweepTimer);
+    this.#sweepTimer = undefined;
   }
 
   #framerFor(transport: Transport): StreamFramer | undefined {
@@ -298,6 +304,7 @@ export class Transports implements TimerOwner {
     flow.unsent = [];
     this.#flows.delete(flow.id);
     if (flow.isOutbound) this.#outboundFlows -= 1;
+    if (this.#outboundFlows === 0) this.#stopSweeping();
     const key = remoteKey(flow.hop.transport, flow.hop.remote);
     if (this.#flowByRemote.get(key) === flow) this.#flowByRemote.delete(key);
     const users = [...flow.users];
