@@ -95,11 +95,15 @@ export class StreamFramer {
     this.#end += piece.length;
   }
 
-  /** Moves what is unconsumed into a buffer of at least twice its size, so that copying stays linear. */
+  /**
+   * Moves what is unconsumed into a buffer of twice its size, so that copying stays linear, but not beyond the end of
+   * the message, and not all at once for a length that is only promised.
+   */
   #grow(extra: number): void {
     const pending = this.#end - this.#start;
-    const whole = this.#messageEnd === 0 ? 0 : this.#messageEnd - this.#start;
-    const size = Math.max(whole, (pending + extra) * 2, SMALLEST_BUFFER);
+    const whole = this.#messageEnd === 0 ? Infinity : this.#messageEnd - this.#start;
+    const doubled = Math.max((pending + extra) * 2, SMALLEST_BUFFER);
+    const size = Math.max(Math.min(whole, doubled), pending + extra);
     // Never reused for other streams, so that views of it stay valid.
     const grown = Buffer.allocUnsafeSlow(size);
     this.#buffer.copy(grown, 0, this.#start, this.#end);

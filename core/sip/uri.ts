@@ -25,6 +25,7 @@ export type SipUriChanges = {
   readonly headers?: string | undefined;
 };
 
+/** Deviation: `#` must be escaped in a user part, but phones that dial `#room` do not all do so. */
 const USER_EXTRA = "-_.!~*'()&=+$,;?/#";
 const PASSWORD_EXTRA = "-_.!~*'()&=+$,";
 const PARAM_EXTRA = "-_.!~*'()[]/:&+$";
