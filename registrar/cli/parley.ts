@@ -65,7 +65,7 @@ async function run([word, ...rest]: readonly string[]): Promise<number> {
 
 type Program = (args: readonly string[], version: string) => Promise<number>;
 
-/** A part that the other commands do without: the softphone needs sound, and takes its time to load. */
+/** A part that the other commands do without. */
 async function load<Module>(path: string): Promise<Module> {
   return (await import(workerUrl(import.meta.url, path).href)) as Module;
 }
