@@ -2,9 +2,6 @@
 
 export type G711Law = 'PCMU' | 'PCMA';
 
-/** The byte of digital silence in each law. */
-export const G711_SILENCE: Readonly<Record<G711Law, number>> = { PCMU: 0xff, PCMA: 0xd5 };
-
 const MULAW_BIAS = 0x84;
 const MULAW_CLIP = 32635;
 
