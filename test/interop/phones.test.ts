@@ -1,7 +1,6 @@
-import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describeScore, judge, scoreSound } from '../../core/audio/score.ts';
 import type { Sound } from '../../core/audio/score.ts';
+import { assertHeard } from '../support/hearing.ts';
 import { LiveSwitch } from '../support/live-switch.ts';
 import { requirePeer } from '../support/peers.ts';
 import { PhoneGroup, programsOf, SILENCE_BEFORE_SECONDS } from '../support/phones.ts';
@@ -11,8 +10,6 @@ import { measureAwake } from '../support/stalls.ts';
 import { VirtualSound } from '../support/virtual-sound.ts';
 
 const SPEECH_SECONDS = 5;
-/** What every leg must reach; the profile `call` alone asks for less. */
-const CORRELATION = 0.9;
 
 const PEOPLE = { anna: 'baresip', bruno: 'linphone', clara: 'baresip', david: 'twinkle' } as const;
 type Person = keyof typeof PEOPLE;
@@ -28,14 +25,6 @@ const SETUPS: readonly {
   { title: 'PCMU over TCP', people: ['anna', 'bruno'], transport: 'tcp', codec: 'pcmu' },
   { title: 'Twinkle', people: ['david', 'bruno'], transport: 'udp', codec: 'pcmu' },
 ];
-
-function assertHeard(reference: Sound, heard: Sound | undefined, who: string): void {
-  assert.ok(heard, `${who}: nothing was recorded`);
-  const score = scoreSound(reference, heard);
-  const { failures } = judge(score, 'call');
-  assert.deepEqual(failures, [], `${who}: ${describeScore(score)}`);
-  assert.ok(score.ncc >= CORRELATION, `${who}: ${describeScore(score)}`);
-}
 
 for (const { title, people, transport, codec } of SETUPS) {
   const makes = [...new Set(people.map((person): PhoneMake => PEOPLE[person]))];

@@ -96,8 +96,8 @@ export class LiveSwitch {
   }
 
   /** Fails unless every call, dialog, room, request and port is given back within some seconds. */
-  async nothingLeft(): Promise<void> {
-    if (this.#running !== undefined) await this.#empty((name) => !LINGERS.test(name), 5000);
+  async nothingLeft(withinMs = 5000): Promise<void> {
+    if (this.#running !== undefined) await this.#empty((name) => !LINGERS.test(name), withinMs);
   }
 
   async #empty(isCounted: (name: string) => boolean, withinMs: number): Promise<void> {

@@ -4,10 +4,12 @@
  */
 
 import { execFile } from 'node:child_process';
+import { statSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import { WAV_HEADER_BYTES } from '../../core/audio/wav.ts';
 import { Program } from './program.ts';
 
 const run = promisify(execFile);
@@ -114,9 +116,9 @@ export class VirtualSound {
     return this.#client('paplay', [`--device=${phone}_mouth`, '--latency-msec=60', file]);
   }
 
-  /** Records what the phone plays on its speaker into a 48 kHz WAV file, until it is stopped. */
+  /** Records what the phone plays on its speaker into a 48 kHz WAV file, until it is stopped; begins before it resolves. */
   async listen(phone: string, file: string): Promise<Program> {
-    return this.#client('parecord', [
+    const recorder = await this.#client('parecord', [
       `--device=${phone}_speaker.monitor`,
       '--latency-msec=40',
       '--rate=48000',
@@ -125,6 +127,10 @@ export class VirtualSound {
       '--file-format=wav',
       file,
     ]);
+    const hasBegun = (): true | undefined =>
+      (statSync(file, { throwIfNoEntry: false })?.size ?? 0) > WAV_HEADER_BYTES ? true : undefined;
+    await recorder.waitUntil(hasBegun, 'recording', START_MS);
+    return recorder;
   }
 
   async #client(command: string, args: readonly string[]): Promise<Program> {
