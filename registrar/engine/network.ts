@@ -343,7 +343,7 @@ export class Network implements MessageSink {
       this.#parts.uas.cancel(user, message, topVia, hop);
       return;
     }
-    this.#refuse(arrival, 200);
+    this.#refuse(arrival, 200, [], transaction.toTag);
     if (!transaction.hasFinalResponse) this.#parts.proxy.cancel(transaction);
   }
 

@@ -19,9 +19,10 @@ function rank(status: number): number {
   if (status >= 600) return 0;
   if (status < 400) return 1;
   if (REPAIRABLE.includes(status)) return 2;
-  // Silence is the least that a branch can say.
-  if (status === 408) return 4;
-  return status < 500 ? 3 : 5;
+  // What a branch says because it was called off, and silence, are the least that it can say.
+  if (status === 487) return 4;
+  if (status === 408) return 5;
+  return status < 500 ? 3 : 6;
 }
 
 /** The challenges of the other branches, for a caller who must answer all of them (RFC 3261 §16.7 step 7). */

@@ -47,7 +47,10 @@ export class ServerTransaction implements TimerOwner {
   /** The top Via with `received` and `rport`. */
   readonly topVia: string;
   readonly isInvite: boolean;
+  /** Until the final response. */
   user: ServerUser | undefined;
+  /** Our To tag in the final response, which the answer to a late CANCEL repeats (RFC 3261 §9.2). */
+  toTag: string | undefined;
   /** A proxied request may come back to us by another way (RFC 3261 §16.3). */
   isProxied = false;
   isEnded = false;

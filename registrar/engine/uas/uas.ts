@@ -450,6 +450,9 @@ export class Uas implements UasRequestOwner, SuccessOwner {
   #finish(request: UasRequest): void {
     if (request.isFinal) return;
     request.isFinal = true;
+    // The transaction goes on without the request, to answer repetitions; many are kept, so they must be small.
+    request.transaction.user = undefined;
+    request.transaction.toTag = request.localTag;
     this.#stopTimer(request);
     request.reliable?.stop();
     const held = this.#held.get(request)?.answer;

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { SipMessage } from '../../../core/sip/message.ts';
 import {
   EngineLab,
   listener,
@@ -412,7 +413,7 @@ describe('engine: requests of applications', () => {
     const [peer] = accepted;
     assert.ok(peer);
     for (let i = 0; i < 3; i += 1) {
-      const options = peer.expect(/^OPTIONS/);
+      const options: SipMessage = peer.expect(/^OPTIONS/);
       assert.equal(options.from().uriText, 'sip:127.0.0.1:5060;transport=tcp');
       peer.respond(options, '200 OK');
       application.expect('sip', /200/);
