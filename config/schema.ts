@@ -139,6 +139,9 @@ const limits = z.strictObject({
   maxCalls: z.int().min(1).max(1_000_000).default(5000),
   /** Connections of every kind: TCP, TLS, WebSocket. */
   maxTcpConnections: z.int().min(1).max(1_000_000).default(20_000),
+  maxTcpConnectionsPerAddress: z.int().min(1).max(1_000_000).default(1000),
+  /** Sustained, twice as many for a moment; this machine itself is not bound. 0: nobody is. */
+  maxRequestsPerSecondPerAddress: z.int().min(0).max(1_000_000).default(500),
   maxTcpConnectionsPerAddress: z.int().min(1).max(1_000_000).default(2000),
   /** Beyond these a request gets 503 with Retry-After. */
   maxTransactions: z.int().min(100).max(10_000_000).default(100_000),
