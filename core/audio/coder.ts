@@ -23,6 +23,8 @@ export type EncoderAdjustment = {
 
 /** `out` has room for 120 ms. Nothing throws because of the bytes. */
 export type AudioDecoder = {
+  /** Whether `decodeFec` can do more than conceal. */
+  readonly hasFec: boolean;
   /** @returns how many samples came out; 0 when the payload is malformed (then conceal) */
   decode(payload: Uint8Array, out: Int16Array): number;
   /** Makes up `samples` of sound for a lost packet, fading into silence when asked again and again. */

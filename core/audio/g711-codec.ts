@@ -28,6 +28,7 @@ export class G711Encoder implements AudioEncoder {
 }
 
 export class G711Decoder implements AudioDecoder {
+  readonly hasFec = false;
   readonly #law: G711Law;
   readonly #concealment = new Concealment();
 

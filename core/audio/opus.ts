@@ -130,6 +130,7 @@ function isWithin(value: number, least: number, most: number): boolean {
  * empty buffer would be concealed as 120 ms and spoil the state.
  */
 export class NativeOpusDecoder implements AudioDecoder {
+  readonly hasFec = false;
   #binding: InstanceType<typeof native.OpusEncoder> | undefined;
   #lastToc: number | undefined;
 
@@ -190,6 +191,7 @@ export class NativeOpusDecoder implements AudioDecoder {
 
 /** A mono decoder at 48 kHz that restores lost frames from the FEC of the next packet. */
 export class FecOpusDecoder implements AudioDecoder {
+  readonly hasFec = true;
   readonly #handle: OpusDecoderHandle;
   #hasDecoded = false;
 

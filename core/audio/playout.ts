@@ -11,12 +11,18 @@ import {
 import type { AudioDecoder } from './coder.ts';
 import type { AudioCodec } from './codec.ts';
 import { levelDbov } from './level.ts';
+import { hasOpusFec } from './opus-packet.ts';
 import { PacketActivity } from './packet-activity.ts';
 import { shorten } from './time-scale.ts';
 
 /** Room for a frame being played and one of 120 ms behind it. */
 const HELD_MS = 160;
 const FRAME_MS = 20;
+/** So many losses that came too early for FEC within the time below are worth a frame of delay. */
+const FEC_LOSSES = 2;
+const FEC_FRAMES = 500;
+/** Without loss for so long, the delay is given back. */
+const FEC_IDLE_FRAMES = 3000;
 /** Packets that a cold decoder follows before it is heard. */
 const PRIMING_PACKETS = 4;
 
@@ -42,6 +48,7 @@ export class AudioPlayout {
   readonly #samplesPerTick: number;
   readonly #held: Int16Array;
   #heldSamples = 0;
+  readonly #fec = { isOffered: false, losses: 0, framesSinceLoss: 0 };
   /** The decoder has not followed the stream. */
   #isCold = true;
 
@@ -70,6 +77,7 @@ export class AudioPlayout {
   push(packet: IncomingPacket, arrivalMs: number): PushResult {
     const { payload, start = 0, end = payload.length } = packet;
     this.activity.observe(payload, start, end);
+    if (this.#decoder.hasFec) this.#fec.isOffered = hasOpusFec(payload, start, end);
     return this.jitterBuffer.push(packet, arrivalMs, this.#isPause());
   }
 
@@ -89,6 +97,7 @@ export class AudioPlayout {
     out.set(this.#held.subarray(0, this.#frameSamples));
     this.#held.copyWithin(0, this.#frameSamples, this.#heldSamples);
     this.#heldSamples -= this.#frameSamples;
+    if (this.#fec.losses > 0) this.#forgetLoss();
     return kind;
   }
 
@@ -114,6 +123,7 @@ export class AudioPlayout {
       case 'missing':
         if (piece.next === undefined) this.#decoder.conceal(wanted, room);
         else this.#decoder.decodeFec(piece.next, wanted, room);
+        this.#noteLoss();
         this.#heldSamples += wanted;
         return 'concealed';
       case 'stretch':
@@ -154,6 +164,23 @@ export class AudioPlayout {
     for (const payload of this.jitterBuffer.history(PRIMING_PACKETS)) {
       this.#decoder.decode(payload, scratch);
     }
+  }
+
+  /** FEC restores a lost packet from the next one, so that must be here when the lost one would have been played. */
+  #noteLoss(): void {
+    if (!this.#fec.isOffered) return;
+    this.#fec.losses += 1;
+    this.#fec.framesSinceLoss = 0;
+    if (this.#fec.losses === FEC_LOSSES) this.jitterBuffer.setExtraDelay(FRAME_MS);
+  }
+
+  #forgetLoss(): void {
+    const fec = this.#fec;
+    fec.framesSinceLoss += 1;
+    const limit = fec.losses < FEC_LOSSES ? FEC_FRAMES : FEC_IDLE_FRAMES;
+    if (fec.framesSinceLoss < limit) return;
+    fec.losses = 0;
+    this.jitterBuffer.setExtraDelay(0);
   }
 
   #isPause(): boolean {

@@ -95,6 +95,7 @@ export class JitterBuffer {
   readonly #quantile: number;
   readonly #maxDelayMs: number;
   #minDelayMs: number;
+  #extraDelayMs = 0;
 
   readonly #ring = new PacketRing();
   readonly #histogram = new DelayHistogram();
@@ -170,6 +171,11 @@ export class JitterBuffer {
     this.#minDelayMs = minDelayMs;
   }
 
+  /** Adds to whatever the jitter asks for: a frame's length lets the packet after a lost one come in time for FEC. */
+  setExtraDelay(extraDelayMs: number): void {
+    this.#extraDelayMs = extraDelayMs;
+  }
+
   /**
    * Keeps a packet for playout.
    *
@@ -225,18 +231,17 @@ export class JitterBuffer {
   }
 
   /**
-   * What to play next. Call it until a frame's worth of audio is at hand.
+   * What to play next. Call it every 20 ms until a frame of 20 ms is at hand.
    *
    * @param nowMs - the same clock as `arrivalMs`; the due time of the frame rather than the time of day
    * @param heldMs - audio already pulled and not yet played
    */
   pull(nowMs: number, heldMs = 0): Playout {
-    const atMs = nowMs + heldMs;
-    if (!this.#isPlaying && !this.#start(atMs)) {
+    if (!this.#isPlaying && !this.#start(nowMs, heldMs)) {
       return { kind: 'buffering', samples: this.#lastDuration };
     }
     const next = this.#nextSequence();
-    const excessMs = this.#excess(atMs);
+    const excessMs = this.#excess(this.#position, this.#lastDuration, nowMs, heldMs);
     if (next === undefined) return this.#underrun(excessMs);
     const gap = this.#ring.timestamp(next) - this.#position;
     if (gap > 0) {
@@ -244,7 +249,7 @@ export class JitterBuffer {
         ? this.#senderPause(gap, excessMs)
         : this.#lostBefore(next, gap);
     }
-    return this.#playNext(next, atMs, excessMs);
+    return this.#playNext(next, { nowMs, heldMs, excessMs });
   }
 
   /**
@@ -304,7 +309,8 @@ export class JitterBuffer {
     if (this.#sinceReset > INITIAL_PACKETS && this.#sinceReset % TARGET_EVERY !== 0) return;
     const fastest = this.#histogram.quantile(0);
     const margin = this.#initialMarginMs * Math.max(0, 1 - this.#sinceReset / INITIAL_PACKETS);
-    const wanted = this.#histogram.quantile(this.#quantile) - fastest + margin;
+    const jitter = this.#histogram.quantile(this.#quantile) - fastest;
+    const wanted = jitter + margin + this.#extraDelayMs;
     const bounded = Math.max(this.#minDelayMs, Math.min(this.#maxDelayMs, wanted));
     this.#targetMs = fastest + bounded + GUARD_MS;
   }
@@ -334,18 +340,23 @@ export class JitterBuffer {
     return (timestamp * 1000) / this.#clockRateHz;
   }
 
-  /** How much later than the target the next sample plays, in milliseconds; negative when it is short. */
-  #excess(atMs: number): number {
-    return atMs - this.#toMs(this.#position) - this.#targetMs;
+  /**
+   * How much later than the target a packet plays, in milliseconds; negative when it is short. A frame that takes
+   * several packets cannot be played before the last of them is there.
+   */
+  #excess(timestamp: number, duration: number, nowMs: number, heldMs: number): number {
+    const lengthMs = this.#toMs(duration);
+    const more = Math.max(0, Math.ceil((FRAME_MS - heldMs) / lengthMs - 1));
+    return nowMs - this.#toMs(timestamp) - more * lengthMs - this.#targetMs;
   }
 
   /** Begins with the latest packet whose time has come; false while there is none. */
-  #start(atMs: number): boolean {
+  #start(nowMs: number, heldMs: number): boolean {
     const from = Math.max(this.#played + 1, this.#highest - this.#ring.capacity + 1, this.#lowest);
     for (let sequence = this.#highest; sequence >= from && sequence >= 0; sequence--) {
       if (!this.#ring.has(sequence) || this.#ring.duration(sequence) === 0) continue;
       const timestamp = this.#ring.timestamp(sequence);
-      const excess = atMs - this.#toMs(timestamp) - this.#targetMs;
+      const excess = this.#excess(timestamp, this.#ring.duration(sequence), nowMs, heldMs);
       if (excess < 0) continue;
       if (timestamp < this.#position || excess > STALE_MS) return false;
       this.#isPlaying = true;
@@ -428,7 +439,10 @@ export class JitterBuffer {
     };
   }
 
-  #playNext(next: number, atMs: number, excessMs: number): Playout {
+  #playNext(
+    next: number,
+    { nowMs, heldMs, excessMs }: { nowMs: number; heldMs: number; excessMs: number },
+  ): Playout {
     const isSilent = this.#ring.isSilent(next);
     const samples = this.#ring.duration(next);
     if (isSilent || this.#wasSilent) this.#withoutPauseMs = 0;
@@ -440,7 +454,7 @@ export class JitterBuffer {
     if (isSilent && this.#canDrop(next, excessMs)) {
       this.#take(next, samples);
       this.#skipped += 1;
-      return this.pull(atMs);
+      return this.pull(nowMs, heldMs);
     }
     if (!isSilent && this.#mustStretch(excessMs)) {
       this.#withoutPauseMs = 0;
@@ -453,7 +467,7 @@ export class JitterBuffer {
     this.#concealed = 0;
     this.#lateRun = 0;
     this.#sinceMove += 1;
-    this.#noteDelay(atMs, next);
+    this.#noteDelay(nowMs + heldMs, next);
     this.#take(next, samples);
     if (kind === 'skip') {
       this.#skipped += 1;
