@@ -139,16 +139,13 @@ const limits = z.strictObject({
   maxCalls: z.int().min(1).max(1_000_000).default(5000),
   /** Connections of every kind: TCP, TLS, WebSocket. */
   maxTcpConnections: z.int().min(1).max(1_000_000).default(20_000),
-  maxTcpConnectionsPerAddress: z.int().min(1).max(1_000_000).default(1000),
-  /** Sustained, twice as many for a moment; this machine itself is not bound. 0: nobody is. */
-  maxRequestsPerSecondPerAddress: z.int().min(0).max(1_000_000).default(500),
   maxTcpConnectionsPerAddress: z.int().min(1).max(1_000_000).default(2000),
   /** Beyond these a request gets 503 with Retry-After. */
   maxTransactions: z.int().min(100).max(10_000_000).default(100_000),
   maxDialogs: z.int().min(10).max(10_000_000).default(50_000),
   maxHeaderBytes: z.int().min(1300).max(65_000).default(16_384),
   maxHeaders: z.int().min(20).max(10_000).default(128),
-  /** New requests from one address: how many for ever, how many at once; 0: no limit. */
+  /** New requests from one address: how many for ever, how many at once; this machine has no limit. 0: nobody has. */
   requestsPerSecondPerAddress: z.int().min(0).max(1_000_000).default(2000),
   requestBurstPerAddress: z.int().min(0).max(1_000_000).default(4000),
   /** Wrong passwords from one address, or for one account, before answers are delayed. */
