@@ -189,8 +189,23 @@ function sendFrame(socket: Socket, message: string): string {
       socket.uncork();
     });
   }
-  socket.write(Buffer.concat([Buffer.from(`${payload.length}#`, 'latin1'), payload]));
+  collect(socket);
+  socket.write(`${payload.length}#`, 'latin1');
+  socket.write(payload);
   return id;
+}
+
+const collecting = new WeakSet<Socket>();
+
+/** One write to the system for all that is sent in this turn of the event loop. */
+function collect(socket: Socket): void {
+  if (collecting.has(socket)) return;
+  collecting.add(socket);
+  socket.cork();
+  process.nextTick(() => {
+    collecting.delete(socket);
+    socket.uncork();
+  });
 }
 
 function describe(error: unknown): string {

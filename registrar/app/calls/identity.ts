@@ -4,7 +4,7 @@ import type { Account } from '../accounts/accounts.ts';
 import type { Domain } from '../domain.ts';
 import type { SipHeaders, SipRequest } from '../srf.ts';
 import { copied, headerOf, INVITE_HEADERS } from './headers.ts';
-import { ALLOW } from './leg.ts';
+import { ALLOW, SUPPORTED } from './leg.ts';
 
 const MAX_FORWARDS = 70;
 
@@ -47,6 +47,7 @@ export function inviteHeaders(
     ...personHeaders(request, people, domain),
     Contact: `<${contactUri(domain.uriOf(people.sender.nickname))}>`,
     Allow: ALLOW,
+    Supported: SUPPORTED,
   };
 }
 
@@ -61,6 +62,7 @@ export function calleeHeaders(
     Contact: `<${contactUri(uri)}>`,
     'P-Asserted-Identity': identityOf(account, uri),
     Allow: ALLOW,
+    Supported: SUPPORTED,
   };
 }
 

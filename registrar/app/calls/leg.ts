@@ -7,6 +7,9 @@ import type { Acknowledge, DialogEntry, Transactions } from './transactions.ts';
 /** What we can do in a dialog, for Allow. */
 export const ALLOW = 'INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, NOTIFY, REFER, UPDATE';
 
+/** What phones can use in a call beyond RFC 3261, for Supported. */
+export const SUPPORTED = 'replaces';
+
 export type LegEvents = {
   /** The phone hung up, or the engine gave the dialog up; answered already. */
   ended(leg: Leg, request: SipRequest): void;
