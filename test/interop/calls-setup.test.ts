@@ -292,6 +292,20 @@ describe('setting up a call through the switch', () => {
     await Promise.all([call.bye(), taken.expectBye()]);
   });
 
+  it('takes a re-INVITE of the callee that comes before the caller knows of the answer', async () => {
+    const call = await dial();
+    const taken = await bob.expectCall();
+    const [invite, response] = await Promise.all([
+      call.answered().then(() => call.expectReinvite(sdp({ version: 2 }))),
+      taken
+        .answer(sdp({ port: 41_000 }))
+        .then(() => taken.reinvite(sdp({ port: 41_000, attributes: ['sendonly'], version: 2 }))),
+    ]);
+    assert.equal(audioOf(invite.body.toString()).direction, 'sendonly');
+    assert.equal(audioOf(response.body.toString()).direction, 'sendrecv');
+    await Promise.all([call.bye(), taken.expectBye()]);
+  });
+
   it('says 502 to the caller and BYE to a device that answers nonsense', async () => {
     const call = await dial();
     const taken = await bob.expectCall();
