@@ -42,8 +42,9 @@ function generated(): ChosenPassword {
 /** One line from the terminal, not shown. */
 function ask(question: string): Promise<string> {
   const { stdin, stdout } = process;
-  stdout.write(question);
+  // First no echo, then the question: somebody may type at once.
   stdin.setRawMode(true);
+  stdout.write(question);
   stdin.setEncoding('utf8');
   stdin.resume();
   return new Promise((resolve, reject) => {
