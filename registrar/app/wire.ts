@@ -136,7 +136,7 @@ export function keepBytes(srf: Srf, log: Log): void {
         try {
           wire.emit('msg', socket, fromBytes(payload));
         } catch (error) {
-          log.error('engine.message.failed', () => ({ error: describe(error) }));
+          log.error('engine.message.failed', () => ({ error }));
         }
       }
     });
@@ -166,7 +166,7 @@ function payloadsOf(reader: FrameReader, chunk: Buffer, socket: Socket, log: Log
   try {
     return reader.push(chunk);
   } catch (error) {
-    log.error('engine.frame.malformed', () => ({ error: describe(error) }));
+    log.error('engine.frame.malformed', () => ({ error }));
     socket.destroy();
     return [];
   }
@@ -182,13 +182,6 @@ function sendFrame(socket: Socket, message: string): string {
       `a control message of ${payload.length} bytes exceeds ${MAX_FRAME_BYTES}`,
     );
   }
-  // What one turn of the event loop has to say goes out in one piece: each write wakes the engine's thread.
-  if (socket.writableCorked === 0) {
-    socket.cork();
-    setImmediate(() => {
-      socket.uncork();
-    });
-  }
   collect(socket);
   socket.write(`${payload.length}#`, 'latin1');
   socket.write(payload);
@@ -197,7 +190,7 @@ function sendFrame(socket: Socket, message: string): string {
 
 const collecting = new WeakSet<Socket>();
 
-/** One write to the system for all that is sent in this turn of the event loop. */
+/** One write to the system for all that is sent in this turn of the event loop: each wakes the engine's thread. */
 function collect(socket: Socket): void {
   if (collecting.has(socket)) return;
   collecting.add(socket);
@@ -206,8 +199,4 @@ function collect(socket: Socket): void {
     collecting.delete(socket);
     socket.uncork();
   });
-}
-
-function describe(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

@@ -258,7 +258,7 @@ export class Call {
       const answer = await this.#media.answer('callee', sdp);
       if (this.#state === 'ringing') this.#ringBack(theirs, answer);
     } catch (error) {
-      this.#parts.context.log.warn('call.early-media.failed', () => ({ error: String(error) }));
+      this.#parts.context.log.warn('call.early-media.failed', () => ({ error }));
       if (this.#state === 'ringing') this.#ringBack(theirs);
     }
   }
@@ -270,7 +270,7 @@ export class Call {
 
   /** The engine knows no INVITE that this could answer: it was cancelled, and the CANCEL did not come through. */
   #unsent(error: unknown): void {
-    this.#parts.context.log.debug('call.answer.unsent', () => ({ error: String(error) }));
+    this.#parts.context.log.debug('call.answer.unsent', () => ({ error }));
     if (this.#state !== 'over') this.cancelled(undefined);
   }
 
@@ -495,7 +495,7 @@ export class Call {
       const { domain, log } = this.#parts.context;
       const refusal = refusalOf(error, domain.name);
       const event = 'call.failed';
-      const fields = (): Record<string, unknown> => ({ error: String(error) });
+      const fields = (): Record<string, unknown> => ({ error });
       if (refusal === undefined) log.error(event, fields);
       else log.warn(event, fields);
       const found = refusal ?? { status: 500 };
@@ -532,23 +532,23 @@ export class Call {
     goodbyes: readonly (Promise<void> | undefined)[],
   ): Promise<void> {
     const { context, request, record, over, caller, callee } = this.#parts;
-    const endedAtMs = context.clock.wallMs();
+    const facts = {
+      callId: request.get('Call-ID') ?? '',
+      caller: caller.nickname,
+      callee,
+      startedAtMs: this.#startedAtMs,
+      answeredAtMs: this.#answeredAtMs,
+      endedAtMs: context.clock.wallMs(),
+      sipStatus: wasUp ? 200 : ending.status,
+      endedBy: ending.by,
+      reason: ending.text,
+    };
+    context.log.info('call.ended', () => facts);
     try {
       const statistics = await this.#media.release().catch(() => undefined);
-      await record({
-        callId: request.get('Call-ID') ?? '',
-        caller: caller.nickname,
-        callee,
-        startedAtMs: this.#startedAtMs,
-        answeredAtMs: this.#answeredAtMs,
-        endedAtMs,
-        sipStatus: wasUp ? 200 : ending.status,
-        endedBy: ending.by,
-        reason: ending.text,
-        statistics,
-      });
+      await record({ ...facts, statistics });
     } catch (error) {
-      context.log.error('call.record.failed', () => ({ error: String(error) }));
+      context.log.error('call.record.failed', () => ({ error }));
     }
     await Promise.all([...goodbyes, ...this.#forks.map((fork) => fork.settled)]);
     over(this);

@@ -231,7 +231,7 @@ export class Exchange {
   }
 
   #logFailure(event: string, error: unknown): void {
-    this.#options.log.warn(event, () => ({ error: String(error) }));
+    this.#options.log.warn(event, () => ({ error }));
   }
 }
 

@@ -172,7 +172,7 @@ class Messages implements InstalledPart {
       if (status < 300) return undefined;
       return { status, reason: phrase, response: answer, isUnreachable: isInvented(answer) };
     } catch (error) {
-      this.#context.log.warn('message.send.failed', () => ({ error: String(error) }));
+      this.#context.log.warn('message.send.failed', () => ({ error }));
       return { status: 503, reason: String(error), isUnreachable: true };
     }
   }
