@@ -33,9 +33,14 @@ export async function startEngine(options: EngineStartOptions): Promise<EngineHa
   const pending = new Map<number, Pending>();
   let nextId = 1;
   let isStopping = false;
+  let hasEnded = false;
 
   const ask = (command: EngineWorkerRequest['command'], identity?: TlsIdentity): Promise<unknown> =>
     new Promise((resolve, reject) => {
+      if (hasEnded) {
+        reject(new ControlError('engine.closed', 'the SIP engine has ended'));
+        return;
+      }
       const request: EngineWorkerRequest = { id: nextId++, command, identity };
       pending.set(request.id, { resolve, reject });
       worker.postMessage(request);
@@ -53,6 +58,7 @@ export async function startEngine(options: EngineStartOptions): Promise<EngineHa
       reason = error.stack ?? error.message;
     });
     worker.once('exit', () => {
+      hasEnded = true;
       for (const { reject } of pending.values()) {
         reject(new ControlError('engine.closed', 'the SIP engine has ended'));
       }

@@ -298,6 +298,6 @@ describe('rooms of the switch', () => {
     const [bye, last] = await Promise.all([call.expectBye(), watch.next(), other.shutDown()]);
     assert.match(bye.header('Reason') ?? '', /^SIP;cause=503;text="Server is shutting down"/);
     assert.match(last.state, /^terminated;reason=noresource/);
-    await other.stop();
+    await other.closePeers();
   });
 });

@@ -100,9 +100,9 @@ export class CallSwitch {
     await this.#live.stop();
   }
 
-  /** Ends the switch as SIGTERM does, with whatever goes on. */
+  /** Ends the switch as SIGTERM does, with whatever goes on, and removes its data. */
   async shutDown(): Promise<void> {
-    await this.#live.running.stop();
+    await this.#live.discard();
   }
 }
 
