@@ -9,6 +9,7 @@ import { loadConfig } from '../../config/load.ts';
 import { isAbsent, scoreSound } from '../../core/audio/score.ts';
 import type { Sound } from '../../core/audio/score.ts';
 import { synthesizeVoice } from '../../core/audio/voice.ts';
+import { ControlError } from '../../core/errors.ts';
 import { nullLog } from '../../core/log.ts';
 import { DEVICE_RATE_HZ, Phone } from '../../softphone/phone.ts';
 import type { PhoneText } from '../../softphone/phone.ts';
@@ -56,10 +57,10 @@ export async function runDemo(args: readonly string[], version: string): Promise
   try {
     running = await openSwitch(folder);
     await castActors(running, version, actors);
-    await perform(actors, report);
+    await Promise.race([perform(actors, report), failWhenLost(running)]);
   } finally {
     await Promise.all(actors.map(({ phone }) => phone.stop()));
-    await running?.stop();
+    await running?.stop().catch(() => undefined);
     await rm(folder, { recursive: true, force: true });
   }
   const seconds = ((performance.now() - startedMs) / 1000).toFixed(0);
@@ -70,6 +71,11 @@ export async function runDemo(args: readonly string[], version: string): Promise
       : `\n${failures.length} of ${passed + failures.length} checks failed: ${failures.join('; ')}.`,
   );
   return failures.length === 0 ? 0 : 1;
+}
+
+/** @throws ControlError `demo.lost` when a part of the switch dies */
+async function failWhenLost(running: RunningSwitch): Promise<void> {
+  throw new ControlError('demo.lost', await running.lost);
 }
 
 function print(line: string): void {
@@ -196,7 +202,7 @@ async function talk(caller: Actor, callee: Actor, report: Report): Promise<void>
       `${score.toFixed(2)}${isHeard === 'NO' ? ', too little' : ''}`,
     );
   }
-  await stopListening([caller, callee]);
+  await fallSilent([caller, callee]);
   caller.phone.hangUp(id);
   await until(() => callee.phone.calls().length === 0);
 }
@@ -304,8 +310,12 @@ async function startListening(actors: readonly Actor[]): Promise<void> {
   }
 }
 
-async function stopListening(actors: readonly Actor[]): Promise<void> {
-  for (const { phone } of actors) await phone.record(undefined);
+/** Neither speaks nor listens any more: a sound that stays in place begins again with the next call. */
+async function fallSilent(actors: readonly Actor[]): Promise<void> {
+  for (const { phone } of actors) {
+    await phone.play(undefined);
+    await phone.record(undefined);
+  }
 }
 
 async function ringing({ phone }: Actor): Promise<string | undefined> {
