@@ -10,6 +10,8 @@ import { RtpPeer } from '../support/rtp-peer.ts';
 import { SipPeer } from '../support/sip-peer.ts';
 import type { PeerOptions } from '../support/sip-peer.ts';
 
+let branches = 0;
+
 type Transport = 'udp' | 'tcp';
 
 /** Requests and responses that no parser may take, each with one fault; `@` is the sender's host and port. */
@@ -60,8 +62,6 @@ const MALFORMED: Readonly<Record<string, string>> = {
   RTP: '\u0080\u0000\u0001\u0002aaaabbbbcccccccccc',
   TLS: '\u0016\u0003\u0001\u0002\u0000\u0001\u0000\u0001\u00fc\u0003\u0003',
 };
-
-let branches = 0;
 
 /** A request that is in order but for `changes`; a header that is undefined is left out. */
 function message(

@@ -22,21 +22,35 @@ import { formatHostPort } from '../../core/sip/host.ts';
 import { isKeepAlive, SipMessage } from '../../core/sip/message.ts';
 import { OutgoingMessage } from '../../core/sip/outgoing-message.ts';
 import { reasonPhraseOf } from '../../core/sip/status.ts';
-import { StreamFramer } from '../../core/sip/stream-framer.ts';
 import {
   clientKeyOf,
   clientTransactionKey,
   serverTransactionKey,
 } from '../../core/sip/transaction/key.ts';
+import {
+  adopt,
+  openConnection,
+  remoteKey,
+  type Arrivals,
+  type Connection,
+  type StreamTransport,
+  type TlsOptions,
+} from './sip-connection.ts';
 
 export type PeerEndpoint = { readonly address: string; readonly port: number };
+
+export type PeerTransport = 'udp' | StreamTransport;
 
 export type PeerOptions = {
   /** Where requests go; may be left out by a peer that only answers. */
   readonly server?: PeerEndpoint;
-  readonly transport?: 'udp' | 'tcp';
+  /** With tls, ws and wss it listens to nobody: it is reached by the connection that it opens at once. */
+  readonly transport?: PeerTransport;
+  readonly tls?: TlsOptions;
   /** The loopback address to use; decides between IPv4 and IPv6. */
   readonly address?: '127.0.0.1' | '::1';
+  /** For UDP and TCP: the port to listen on, instead of one that the system chooses. */
+  readonly port?: number;
   readonly user?: string;
   readonly displayName?: string;
   /** The host part of the own AOR; the server's address unless given. */
@@ -79,22 +93,27 @@ const METHODS_WITH_CONTACT = ['INVITE', 'REGISTER', 'SUBSCRIBE', 'REFER', 'NOTIF
 
 export class SipPeer {
   readonly user: string;
-  readonly transport: 'udp' | 'tcp';
+  readonly transport: PeerTransport;
   readonly timeoutMs: number;
   readonly options: PeerOptions;
   /** Everything sent and received, in order; `transcript()` prints it. */
   readonly seen: Seen[] = [];
   /** Bytes that came and were no SIP message or keep-alive. */
   readonly garbage: Buffer[] = [];
+  /** Answers to our keep-alives. */
+  pongs = 0;
   port = 0;
 
   readonly #requests: Inbox<IncomingRequest>;
   readonly #exchanges = new Map<string, Exchange>();
   readonly #answered = new Map<string, IncomingRequest>();
-  readonly #connections = new Map<string, net.Socket>();
+  readonly #connections = new Map<string, Connection>();
+  readonly #arrivals: Arrivals;
   #udp: dgram.Socket | undefined;
   #listener: net.Server | undefined;
   #registration: { callId: string; cseq: number } | undefined;
+  /** A WebSocket client has no address that others could use (RFC 7118 section 5). */
+  readonly #invalidHost = `${newToken()}.invalid`;
 
   private constructor(options: PeerOptions) {
     this.options = options;
@@ -102,12 +121,22 @@ export class SipPeer {
     this.transport = options.transport ?? 'udp';
     this.timeoutMs = options.timeoutMs ?? 10_000;
     this.#requests = new Inbox(this);
+    this.#arrivals = {
+      message: (bytes, connection) => {
+        this.#receive(bytes, connection.write);
+      },
+      pong: () => (this.pongs += 1),
+      garbage: (bytes) => this.garbage.push(bytes),
+      closed: ({ remote }) => this.#connections.delete(remote),
+    };
   }
 
-  /** Opens the sockets, on a port that the system chooses. */
+  /** Opens the sockets. */
   static async open(options: PeerOptions = {}): Promise<SipPeer> {
     const peer = new SipPeer(options);
-    await (peer.transport === 'udp' ? peer.#openUdp() : peer.#openTcp());
+    if (peer.transport === 'udp') await peer.#openUdp();
+    else if (peer.transport === 'tcp') await peer.#openTcp();
+    else await peer.#reconnect();
     return peer;
   }
 
@@ -120,7 +149,16 @@ export class SipPeer {
   }
 
   get hostPort(): string {
-    return formatHostPort(this.address, this.port);
+    return this.#isWebSocket ? this.#invalidHost : formatHostPort(this.address, this.port);
+  }
+
+  /** Connections to the server, or from it. */
+  get connectionCount(): number {
+    return this.#connections.size;
+  }
+
+  get #isWebSocket(): boolean {
+    return this.transport === 'ws' || this.transport === 'wss';
   }
 
   get domain(): string {
@@ -135,7 +173,9 @@ export class SipPeer {
 
   /** The own contact URI. */
   get contactUri(): string {
-    return `sip:${this.user}@${this.hostPort};transport=${this.transport}`;
+    // RFC 7118 section 5.2: in URIs a WebSocket is `ws`, secure or not.
+    const transport = this.#isWebSocket ? 'ws' : this.transport;
+    return `sip:${this.user}@${this.hostPort};transport=${transport}`;
   }
 
   /** Sends a REGISTER and expects this status; the same Call-ID and rising CSeq each time. */
@@ -254,11 +294,16 @@ export class SipPeer {
       .join('\n');
   }
 
+  /** Drops every connection, as a phone that loses its network. */
+  loseConnections(): void {
+    for (const connection of this.#connections.values()) connection.destroy();
+  }
+
   /** Closes every socket; expectations that still wait fail. */
   async close(): Promise<void> {
     for (const exchange of this.#exchanges.values()) exchange.stop();
     this.#requests.fail(new Error(`${this.user}: closed`));
-    for (const socket of this.#connections.values()) socket.destroy();
+    this.loseConnections();
     if (this.#udp !== undefined) {
       this.#udp.close();
       await once(this.#udp, 'close');
@@ -271,7 +316,7 @@ export class SipPeer {
 
   async #openUdp(): Promise<void> {
     const socket = dgram.createSocket(net.isIPv6(this.address) ? 'udp6' : 'udp4');
-    socket.bind(0, this.address);
+    socket.bind(this.options.port ?? 0, this.address);
     await once(socket, 'listening');
     socket.on('message', (bytes, { address, port }) => {
       this.#receive(bytes, (answer) => {
@@ -284,50 +329,41 @@ export class SipPeer {
 
   async #openTcp(): Promise<void> {
     const listener = net.createServer((socket) => {
-      this.#adopt(socket);
+      this.#keep(adopt(socket, this.#arrivals));
     });
-    listener.listen(0, this.address);
+    listener.listen(this.options.port ?? 0, this.address);
     await once(listener, 'listening');
     this.#listener = listener;
     this.port = (listener.address() as AddressInfo).port;
   }
 
-  async #pathTo({ address, port }: PeerEndpoint): Promise<Path> {
+  /** A device that cannot be connected to shows the port that it connects from. */
+  async #reconnect(): Promise<void> {
+    const { server } = this.options;
+    assert(server !== undefined, `a peer with ${this.transport} needs \`server\``);
+    this.port = (await this.#connectionTo(server)).localPort;
+  }
+
+  async #pathTo(to: PeerEndpoint): Promise<Path> {
     const udp = this.#udp;
     if (udp !== undefined) {
       return (bytes) => {
-        udp.send(bytes, port, address);
+        udp.send(bytes, to.port, to.address);
       };
     }
-    let socket = this.#connections.get(`${address} ${port}`);
-    if (socket === undefined || socket.destroyed) {
-      socket = net.connect(port, address);
-      await once(socket, 'connect');
-      this.#adopt(socket);
-    }
-    const connection = socket;
-    return (bytes) => {
-      connection.write(bytes);
-    };
+    return (await this.#connectionTo(to)).write;
   }
 
-  #adopt(socket: net.Socket): void {
-    const key = `${socket.remoteAddress ?? ''} ${socket.remotePort ?? 0}`;
-    const framer = new StreamFramer();
-    this.#connections.set(key, socket);
-    socket.setNoDelay(true);
-    socket.on('error', () => socket.destroy());
-    socket.on('close', () => {
-      this.#connections.delete(key);
-    });
-    socket.on('data', (piece) => {
-      framer.push(piece);
-      for (let frame = framer.next(); frame !== undefined; frame = framer.next()) {
-        if (frame.kind === 'message') this.#receive(frame.bytes, (bytes) => socket.write(bytes));
-        if (frame.kind === 'ping') socket.write('\r\n');
-        if (frame.kind === 'error') this.garbage.push(frame.head);
-      }
-    });
+  async #connectionTo(to: PeerEndpoint): Promise<Connection> {
+    const known = this.#connections.get(remoteKey(to.address, to.port));
+    if (known?.isClosed === false) return known;
+    assert(this.transport !== 'udp');
+    return this.#keep(await openConnection(this.transport, to, this.#arrivals, this.options.tls));
+  }
+
+  #keep(connection: Connection): Connection {
+    this.#connections.set(connection.remote, connection);
+    return connection;
   }
 
   #receive(bytes: Buffer, path: Path): void {
@@ -341,7 +377,16 @@ export class SipPeer {
     }
     this.seen.push({ direction: 'in', message });
     if (message.isRequest) this.#receiveRequest(message, path);
-    else this.#exchanges.get(clientTransactionKey(message))?.receive(message);
+    else this.#exchangeOf(message)?.receive(message);
+  }
+
+  /** The answer to a request whose Via a test has spoiled belongs to no exchange. */
+  #exchangeOf(response: SipMessage): Exchange | undefined {
+    try {
+      return this.#exchanges.get(clientTransactionKey(response));
+    } catch {
+      return undefined;
+    }
   }
 
   #receiveRequest(message: SipMessage, path: Path): void {
