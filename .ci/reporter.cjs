@@ -1,8 +1,9 @@
 // What mocha prints by itself, and then one line that programs can read: "N passed, N failed".
+'use strict';
 
-import mocha from 'mocha';
+const { reporters } = require('mocha');
 
-class CountingReporter extends mocha.reporters.Spec {
+class CountingReporter extends reporters.Spec {
   epilogue() {
     super.epilogue();
     const { passes, failures } = this.stats;
@@ -10,5 +11,4 @@ class CountingReporter extends mocha.reporters.Spec {
   }
 }
 
-// The name under which `require`, as mocha does it, finds what an ES module is.
-export { CountingReporter as 'module.exports' };
+module.exports = CountingReporter;
