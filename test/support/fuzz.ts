@@ -16,15 +16,25 @@ export function checkProperty<Inputs extends [unknown, ...unknown[]]>(
   property: fc.IProperty<Inputs>,
   runs = 300,
 ): void {
-  if (SECONDS === 0) {
-    fc.assert(property, { seed: SEED, numRuns: runs });
-    return;
-  }
+  fc.assert(property, parametersFor(runs));
+}
+
+/** The same for properties that take turns of the event loop. */
+export async function checkAsyncProperty<Inputs extends [unknown, ...unknown[]]>(
+  property: fc.IAsyncProperty<Inputs>,
+  runs = 300,
+): Promise<void> {
+  await fc.assert(property, parametersFor(runs));
+}
+
+function parametersFor<Inputs>(runs: number): fc.Parameters<Inputs> {
+  if (SECONDS === 0) return { seed: SEED, numRuns: runs };
   process.stderr.write(`FUZZ_SEED=${SEED} FUZZ_SECONDS=${SECONDS}\n`);
-  fc.assert(property, {
+  const timeLimit = fc.interruptAfterTimeLimit(SECONDS * 1000, { failOnInterrupt: false });
+  return {
     seed: SEED,
     numRuns: Number.MAX_SAFE_INTEGER,
-    interruptAfterTimeLimit: SECONDS * 1000,
-    markInterruptAsFailure: false,
-  });
+    // It never looks at the inputs, whatever they are.
+    plugins: [timeLimit as NonNullable<fc.Parameters<Inputs>['plugins']>[number]],
+  };
 }
