@@ -7,8 +7,11 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { loadConfig } from '../../config/load.ts';
 import { nullLog } from '../../core/log.ts';
+import type { Binding } from '../../registrar/app/location/location.ts';
 import { startSwitch } from '../../registrar/main.ts';
 import type { RunningSwitch } from '../../registrar/main.ts';
+import type { PeerTransport } from './sip-peer.ts';
+import { withUrgentThreads } from './stalls.ts';
 
 const LOOPBACK = '127.0.0.1';
 /** A fifth of what RFC 3261 advises: what waits 64 times that for lost answers is over in seven seconds. */
@@ -39,7 +42,8 @@ export class LiveSwitch {
       environment: {},
       flags: { ...DEFAULTS, dataFolder: this.#folder, ...settings },
     });
-    this.#running = await startSwitch(config, { log: nullLog, engineTimers: { t1Ms: T1_MS } });
+    const options = { log: nullLog, engineTimers: { t1Ms: T1_MS } };
+    this.#running = await withUrgentThreads(() => startSwitch(config, options));
   }
 
   get running(): RunningSwitch {
@@ -49,9 +53,25 @@ export class LiveSwitch {
 
   /** UDP and TCP. */
   get server(): { readonly address: string; readonly port: number } {
-    const listener = this.running.listeners.find(({ transport }) => transport === 'udp');
-    assert.ok(listener);
-    return { address: LOOPBACK, port: listener.port };
+    return this.place('udp');
+  }
+
+  /** Where it listens for this transport. */
+  place(
+    transport: PeerTransport,
+    address: string = LOOPBACK,
+  ): { readonly address: string; readonly port: number } {
+    const listener = this.running.listeners.find(
+      (candidate) => candidate.transport === transport && candidate.address === address,
+    );
+    assert.ok(listener, `nothing listens for ${transport} on ${address}`);
+    return { address, port: listener.port };
+  }
+
+  /** The self-signed certificate that it made for itself. */
+  get certificateFile(): string {
+    assert.ok(this.#folder, 'the switch is not running');
+    return path.join(this.#folder, 'tls', 'self-signed.cert.pem');
   }
 
   async addAccounts(
@@ -63,9 +83,13 @@ export class LiveSwitch {
     }
   }
 
+  bindingsOf(user: string): readonly Binding[] {
+    return this.running.context.location.bindingsOf(user);
+  }
+
   /** Fails unless a device of theirs is registered, by this transport if one is given. */
-  isReachable(user: string, transport?: 'udp' | 'tcp'): void {
-    const bindings = this.running.context.location.bindingsOf(user);
+  isReachable(user: string, transport?: PeerTransport): void {
+    const bindings = this.bindingsOf(user);
     assert.notEqual(bindings.length, 0, `${user} is not registered`);
     if (transport !== undefined) {
       assert.deepEqual(
@@ -76,7 +100,7 @@ export class LiveSwitch {
   }
 
   isUnreachable(user: string): void {
-    assert.deepEqual(this.running.context.location.bindingsOf(user), []);
+    assert.deepEqual(this.bindingsOf(user), []);
   }
 
   forgetBindings(user: string): void {
