@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 /** The `parley` command: reads its first word, runs that command, and turns failures into one sentence and exit code 1. */
 import { SwitchError } from '../../core/errors.ts';
-import { workerUrl } from '../../core/worker-url.ts';
 import { CONFIG_OPTIONS, configFrom, parseWords, UsageError } from './arguments.ts';
 import { USAGE } from './usage.ts';
 import { readVersion } from './version.ts';
@@ -40,13 +39,14 @@ async function run([word, ...rest]: readonly string[]): Promise<number> {
     case 'user':
       print(rest.includes('--help') ? USAGE : await (await import('./user.ts')).runUser(rest));
       return 0;
-    case 'phone':
-      return (await load<{ runPhone: Program }>('../../softphone/main')).runPhone(
-        rest,
-        readVersion(),
-      );
-    case 'demo':
-      return (await load<{ runDemo: Program }>('./demo')).runDemo(rest, readVersion());
+    case 'phone': {
+      const { runPhone } = await import('../../softphone/main.ts');
+      return runPhone(rest, readVersion());
+    }
+    case 'demo': {
+      const { runDemo } = await import('./demo.ts');
+      return runDemo(rest, readVersion());
+    }
     case '--version':
     case '-v':
       print(`${readVersion()}\n`);
@@ -61,13 +61,6 @@ async function run([word, ...rest]: readonly string[]): Promise<number> {
     default:
       throw new UsageError(`there is no command ${word}`);
   }
-}
-
-type Program = (args: readonly string[], version: string) => Promise<number>;
-
-/** A part that the other commands do without. */
-async function load<Module>(path: string): Promise<Module> {
-  return (await import(workerUrl(import.meta.url, path).href)) as Module;
 }
 
 /** What the user did or met is one sentence; a fault of ours shows where it is. */
