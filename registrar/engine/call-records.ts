@@ -19,8 +19,9 @@ export class CallRecords {
     return this.#isOn;
   }
 
-  attempt(source: Source, sip: Buffer): void {
-    this.#tell('cdr:attempt', source, undefined, sip);
+  /** @param sip - the INVITE; without one nothing is told, because nothing has been sent */
+  attempt(source: Source, sip: Buffer | undefined): void {
+    if (sip !== undefined) this.#tell('cdr:attempt', source, undefined, sip);
   }
 
   start(source: Source, role: CallRole, sip: Buffer): void {

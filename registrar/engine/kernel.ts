@@ -19,7 +19,8 @@ import {
 import { encodeResponse } from './response.ts';
 import type { EngineOutput, Listener } from './seam.ts';
 import type { TimerContext, TimerHandle, TimerOwner } from './timers.ts';
-import { ClientTransaction, type ClientContext } from './transaction/client.ts';
+import type { ClientTransaction } from './transaction/client.ts';
+import { type ClientContext } from './transaction/client.ts';
 import type { ServerContext, ServerTransaction } from './transaction/server.ts';
 import type { Hop } from './transport/flow.ts';
 import { FlowTable } from './transport/flow-table.ts';
@@ -59,7 +60,6 @@ export class Kernel implements TimerContext, TransportContext, ClientContext, Se
   #nextOutput = 0;
   #clockSecond = -1;
   #clockText = '';
-  #messageCount = 0;
 
   constructor(options: EngineOptions, sink: MessageSink) {
     this.log = options.log ?? nullLog;
@@ -148,7 +148,6 @@ export class Kernel implements TimerContext, TransportContext, ClientContext, Se
   }
 
   messageId(): string {
-    this.#messageCount += 1;
     return this.ids.messageId();
   }
 

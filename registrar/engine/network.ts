@@ -181,8 +181,11 @@ export class Network implements MessageSink {
     const { method } = message;
     const making = this.#parts.uac.making(dialogIdOf(message.callId, toTag));
     if (method === 'NOTIFY' && making?.method === 'SUBSCRIBE') {
-      this.#inDialog(arrival, this.#parts.uac.dialogFromNotify(making, message, hop));
-      return true;
+      const dialog = this.#parts.uac.dialogFromNotify(making, message, hop);
+      if (dialog !== undefined) {
+        this.#inDialog(arrival, dialog);
+        return true;
+      }
     }
     if (method === 'ACK') return false;
     if (method !== 'INVITE' && !NEVER_NEW.includes(method)) return false;

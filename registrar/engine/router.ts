@@ -1,12 +1,13 @@
 /** Decides where requests of ours go: registered connections first, then addresses, then names (RFC 3263). */
 
-import { parseUri, SipUri } from '../../core/sip/uri.ts';
+import type { SipUri } from '../../core/sip/uri.ts';
+import { parseUri } from '../../core/sip/uri.ts';
 import { ParseError } from '../../core/errors.ts';
 import { routeUri, type Dialog } from './dialog/dialog.ts';
 import type { Kernel } from './kernel.ts';
 import type { EngineInput, ResolvedTarget, Transport } from './seam.ts';
 import type { ClientTarget } from './transaction/client.ts';
-import type { Hop } from './transport/flow.ts';
+import type { Flow, Hop } from './transport/flow.ts';
 import { endpointOf, numericTarget, targetOf, type Target } from './transport/target.ts';
 
 /** Where a request may go; `refused` carries the text for the application. */
@@ -58,25 +59,17 @@ export class Router {
   /** The way of a request in a dialog: its own connection while that lives (contract of the control protocol). */
   inside(dialog: Dialog, requestUri: string): Route {
     const { hop } = dialog;
-    if (hop.flow !== undefined && hop.flow.state !== 'closed') return toHop(hop);
+    if (isUsable(hop.flow)) return toHop(hop);
     const targetUri = sipUri(dialog.remoteTarget);
     const moved = targetUri && this.#kernel.flowTable.find(targetUri);
-    if (moved !== undefined && moved.state !== 'closed') return toHop(moved.hop);
+    if (moved !== undefined && isUsable(moved)) return toHop(moved.hop);
     if (dialog.natEndpoint !== undefined) return toHop({ ...hop, remote: dialog.natEndpoint });
     // The first of the route set is the next hop even when it is a strict router.
     const [route] = dialog.routeSet;
     const next = route === undefined ? sipUri(requestUri) : routeUri(route);
     const target = next && targetOf(next);
     if (target === undefined) return refused(NO_TRANSPORT);
-    const numeric = numericTarget(target);
-    const isSameSocket =
-      numeric?.transport === 'udp' &&
-      hop.transport === 'udp' &&
-      numeric.remote.address.includes(':') === hop.local.address.includes(':');
-    // The listener that the dialog came in on is the one whose address the other side knows.
-    if (isSameSocket && target.transport === 'udp')
-      return toHop({ ...hop, remote: numeric.remote });
-    return this.#toTarget(target);
+    return sameSocket(hop, target) ?? this.#toTarget(target);
   }
 
   /** Sends a request on its way; failures reach its user a moment later. */
@@ -147,6 +140,18 @@ export class Router {
     const { host, port, transport, isSecure } = target;
     this.#kernel.emit({ kind: 'resolve', queryId, host, port, transport, secure: isSecure });
   }
+}
+
+function isUsable(flow: Flow | undefined): boolean {
+  return flow !== undefined && flow.state !== 'closed';
+}
+
+/** The listener that a UDP dialog came in on is the one whose address the other side knows. */
+function sameSocket(hop: Hop, target: Target): Route | undefined {
+  if (hop.transport !== 'udp' || target.transport !== 'udp') return undefined;
+  const remote = numericTarget(target)?.remote;
+  if (remote?.address.includes(':') !== hop.local.address.includes(':')) return undefined;
+  return toHop({ ...hop, remote });
 }
 
 function refused(reason: string): Route {

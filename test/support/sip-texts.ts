@@ -30,28 +30,41 @@ export function newBranch(): string {
   return `z9hG4bKtest${branchCount}`;
 }
 
+const DEFAULTS = {
+  uri: 'sip:bob@example.test',
+  vias: [],
+  from: '<sip:alice@example.test>',
+  fromTag: 'alice1',
+  to: '<sip:bob@example.test>',
+  callId: 'call-1',
+  sequence: 1,
+  maxForwards: 70,
+  headers: [],
+  body: '',
+} as const;
+
 /** A request of this phone; a session description brings its Content-Type. */
 export function requestFrom(peer: LabPeer, method: string, fields: RequestFields = {}): Buffer {
   const { address, port } = peer.endpoint;
   const host = address.includes(':') ? `[${address}]` : address;
-  const toTag = fields.toTag === undefined ? '' : `;tag=${fields.toTag}`;
+  const all = { ...DEFAULTS, branch: newBranch(), ...fields };
+  const toTag = all.toTag === undefined ? '' : `;tag=${all.toTag}`;
   const contact = 'contact' in fields ? fields.contact : `<sip:alice@${host}:${port}>`;
-  const { body = '' } = fields;
-  const isSdp = body.toString().startsWith('v=0');
+  const isSdp = all.body.toString().startsWith('v=0');
   return sip(
     [
-      `${method} ${fields.uri ?? 'sip:bob@example.test'} SIP/2.0`,
-      `Via: SIP/2.0/${peer.transport.toUpperCase()} ${host}:${port};branch=${fields.branch ?? newBranch()}`,
-      ...(fields.vias ?? []).map((via) => `Via: ${via}`),
-      `Max-Forwards: ${fields.maxForwards ?? 70}`,
-      `From: ${fields.from ?? '<sip:alice@example.test>'};tag=${fields.fromTag ?? 'alice1'}`,
-      `To: ${fields.to ?? '<sip:bob@example.test>'}${toTag}`,
-      `Call-ID: ${fields.callId ?? 'call-1'}`,
-      `CSeq: ${fields.sequence ?? 1} ${method}`,
+      `${method} ${all.uri} SIP/2.0`,
+      `Via: SIP/2.0/${peer.transport.toUpperCase()} ${host}:${port};branch=${all.branch}`,
+      ...all.vias.map((via) => `Via: ${via}`),
+      `Max-Forwards: ${all.maxForwards}`,
+      `From: ${all.from};tag=${all.fromTag}`,
+      `To: ${all.to}${toTag}`,
+      `Call-ID: ${all.callId}`,
+      `CSeq: ${all.sequence} ${method}`,
       ...(contact === undefined ? [] : [`Contact: ${contact}`]),
       ...(isSdp ? ['Content-Type: application/sdp'] : []),
-      ...(fields.headers ?? []),
+      ...all.headers,
     ],
-    body,
+    all.body,
   );
 }

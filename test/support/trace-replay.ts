@@ -390,27 +390,29 @@ export class TraceReplay {
     return names.flatMap(lines);
   }
 
+  // eslint-disable-next-line complexity -- the rules for the four kinds of request belong together
   #requestHeaders(event: TraceEvent, method: string): string[] {
     this.#collectSent();
     this.#count += 1;
     const invite = this.#invitesFrom.get(event.from);
     const response = this.#responsesAt.get(event.from);
     assert.ok(invite, `no INVITE has left port ${event.from}`);
-    const { sequence } = invite.cseq;
-    const fresh = `Via: SIP/2.0/UDP 127.0.0.1:${event.from};branch=z9hG4bKmade${this.#count}`;
     const isFailureAck = method === 'ACK' && (response?.statusCode ?? 0) >= 300;
     const isNew = method === 'INVITE' || method === 'CANCEL';
-    const routes = (response?.headerValues('Record-Route') ?? []).map((value) => `Route: ${value}`);
-    const number = method === 'BYE' ? sequence + 1 : sequence;
+    const value = (message: SipMessage | undefined, name: string): string =>
+      message?.header(name) ?? '';
+    const fresh = `SIP/2.0/UDP 127.0.0.1:${event.from};branch=z9hG4bKmade${this.#count}`;
+    const routes = isNew || isFailureAck ? [] : (response?.headerValues('Record-Route') ?? []);
+    const number = invite.cseq.sequence + (method === 'BYE' ? 1 : 0);
     return [
-      isFailureAck ? `Via: ${invite.header('Via') ?? ''}` : fresh,
+      `Via: ${isFailureAck ? value(invite, 'Via') : fresh}`,
       'Max-Forwards: 70',
-      `From: ${invite.header('From') ?? ''}`,
-      `To: ${(isNew ? invite : response)?.header('To') ?? ''}`,
+      `From: ${value(invite, 'From')}`,
+      `To: ${value(isNew ? invite : response, 'To')}`,
       `Call-ID: ${isNew ? 'another-' : ''}${invite.callId}`,
       `CSeq: ${number} ${method}`,
-      ...(isNew || isFailureAck ? [] : routes),
-      ...(method === 'INVITE' ? [`Contact: ${invite.header('Contact') ?? ''}`] : []),
+      ...routes.map((route) => `Route: ${route}`),
+      ...(method === 'INVITE' ? [`Contact: ${value(invite, 'Contact')}`] : []),
     ];
   }
 

@@ -1,7 +1,7 @@
 /** One dialog (RFC 3261 §12): the state that turns two tags and a Call-ID into requests that reach the other side. */
 
 import { NameAddr } from '../../../core/sip/name-addr.ts';
-import { SipUri } from '../../../core/sip/uri.ts';
+import type { SipUri } from '../../../core/sip/uri.ts';
 import { ParseError } from '../../../core/errors.ts';
 import type { Application } from '../control/applications.ts';
 import type { Endpoint } from '../seam.ts';

@@ -69,17 +69,20 @@ export function isLoopback(address: string): boolean {
   return address.startsWith('127.') || address === '::1';
 }
 
+const PRIVATE_BLOCKS: readonly (readonly [block: string, length: number])[] = [
+  ['10.0.0.0', 8],
+  ['172.16.0.0', 12],
+  ['192.168.0.0', 16],
+  ['169.254.0.0', 16],
+  ['100.64.0.0', 10],
+];
+
 /** RFC 1918, RFC 6598, RFC 4193 and link-local addresses: those that only mean something nearby. */
 export function isPrivate(address: string): boolean {
   if (address.includes(':')) return /^f[cd]|^fe[89ab]/i.test(address);
-  const [a = 0, b = 0] = address.split('.').map(Number);
-  return (
-    a === 10 ||
-    (a === 172 && b >= 16 && b < 32) ||
-    (a === 192 && b === 168) ||
-    (a === 169 && b === 254) ||
-    (a === 100 && b >= 64 && b < 128)
-  );
+  return PRIVATE_BLOCKS.some(([block, length]) => {
+    return commonPrefix(bitsOf(block), bitsOf(address)) >= length;
+  });
 }
 
 function bitsOf(address: string): number[] {

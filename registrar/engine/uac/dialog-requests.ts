@@ -2,26 +2,23 @@
 
 import { ParseError } from '../../../core/errors.ts';
 import { parseRAck } from '../../../core/sip/cseq.ts';
-import { encodeRequest } from '../request-draft.ts';
+import { encodeRequest, type RequestDraft } from '../request-draft.ts';
 import type { SipMessage } from '../../../core/sip/message.ts';
 import type { CallRecords } from '../call-records.ts';
 import { contactUri, type Dialog } from '../dialog/dialog.ts';
 import { draftInDialog } from '../dialog/in-dialog.ts';
 import type { DialogLifecycle } from '../dialog/lifecycle.ts';
 import type { Kernel } from '../kernel.ts';
-import { sipUri, type Router } from '../router.ts';
+import { sipUri, type Route, type Router } from '../router.ts';
 import { looksLikeSdp, startLineOf, templateBody, templateHeaders } from '../template.ts';
 import { localised } from '../text.ts';
-import {
-  lacksContentType,
-  type InDialogHook,
-  type Order,
-  type SessionTimerResponses,
-  type Uac,
-} from './uac.ts';
+import { lacksContentType } from './outside-request.ts';
+import type { InDialogHook, Order, SessionTimerResponses, Uac } from './uac.ts';
 import type { UacRequest } from './uac-request.ts';
 
 const NO_DIALOG = 'Server error: unable to find dialog for dialog id provided';
+/** What is not sent at all. */
+const NOWHERE: Route = { kind: 'targets', targets: [] };
 const NO_INVITE = 'Server error: unable to find IIP when sending PRACK';
 
 export type DialogRequestsParts = {
@@ -74,14 +71,8 @@ export class DialogRequests implements InDialogHook {
     if (dialog === undefined || message.statusCode < 200) return;
     this.#settle(request, dialog);
     const { statusCode } = message;
-    const isChallenge = statusCode === 401 || statusCode === 407;
     if (statusCode < 300) this.#succeeded(request, dialog, message);
-    if (dialog.isEnding && isLast(method) && !isChallenge) this.#lifecycle.end(dialog);
-    else if (dialog.isEnding && isLast(method)) dialog.isEnding = false;
-    // RFC 6665 §4.2.2: a watcher that does not know its subscription has none.
-    if (method === 'NOTIFY' && statusCode === 481 && dialog.kind === 'subscribe') {
-      this.#lifecycle.end(dialog);
-    }
+    if (isLast(method)) this.#lastAnswered(dialog, method, statusCode);
   }
 
   unanswered(request: UacRequest): void {
@@ -90,6 +81,15 @@ export class DialogRequests implements InDialogHook {
     this.#settle(request, dialog);
     const isLostWatcher = method === 'NOTIFY' && dialog.kind === 'subscribe';
     if ((dialog.isEnding && isLast(method)) || isLostWatcher) this.#lifecycle.end(dialog);
+  }
+
+  /** A final response to BYE or NOTIFY. */
+  #lastAnswered(dialog: Dialog, method: string, status: number): void {
+    // RFC 6665 §4.2.2: a watcher that does not know its subscription has none.
+    const isUnknown = method === 'NOTIFY' && status === 481 && dialog.kind === 'subscribe';
+    const isChallenge = status === 401 || status === 407;
+    if (isUnknown || (dialog.isEnding && !isChallenge)) this.#lifecycle.end(dialog);
+    else dialog.isEnding = false;
   }
 
   /** The dialog, or for a PRACK the fork whose provisional response it acknowledges. */
@@ -118,8 +118,7 @@ export class DialogRequests implements InDialogHook {
     const { application, requestId, template } = order;
     const { method } = template;
     if (method === 'BYE') this.#cancelReinvite(dialog);
-    const contacts = template.headerFields('Contact');
-    const contact = contacts.length > 0 ? localised(contacts.join(', '), dialog.hop) : undefined;
+    const contact = contactOf(template, dialog);
     const draft = draftInDialog(dialog, {
       method,
       requestUri: isPlaceholder(template) ? undefined : template.requestUri,
@@ -134,17 +133,22 @@ export class DialogRequests implements InDialogHook {
     }
     const request = this.#uac.open(application, method, { dialogId: dialog.id, dialog });
     dialog.isEnding ||= endsDialog(template, dialog);
-    if (contact !== undefined && method === 'INVITE') dialog.localContact = contact;
-    const isGlare = method === 'INVITE' && (dialog.hasRemoteInvite || dialog.hasOwnInvite);
-    this.#uac.launch(request, draft, isGlare ? { kind: 'targets', targets: [] } : route);
-    // RFC 3261 §14.1 forbids a second INVITE: the application is told what the other side would say.
-    if (isGlare) request.glare = true;
-    else if (method === 'INVITE') {
-      dialog.hasOwnInvite = true;
-      this.#reinvites.set(dialog, request);
-    }
-    if (method === 'BYE' && this.#records.isWanted) this.#recordBye(request);
+    if (method === 'INVITE') this.#launchInvite(request, draft, route);
+    else this.#uac.launch(request, draft, route);
+    if (method === 'BYE') this.#recordBye(request);
     this.#uac.reportSent(request, requestId, route);
+  }
+
+  #launchInvite(request: UacRequest, draft: RequestDraft, route: Route): void {
+    const { dialog } = request;
+    if (dialog === undefined) return;
+    // RFC 3261 §14.1 forbids a second INVITE: the application is told what the other side would say.
+    request.glare = dialog.hasRemoteInvite || dialog.hasOwnInvite;
+    this.#uac.launch(request, draft, request.glare ? NOWHERE : route);
+    if (request.glare) return;
+    if (typeof draft.contact === 'string') dialog.localContact = draft.contact;
+    dialog.hasOwnInvite = true;
+    this.#reinvites.set(dialog, request);
   }
 
   /** A call that is being changed and hung up at the same time is hung up (RFC 3261 §15). */
@@ -170,12 +174,17 @@ export class DialogRequests implements InDialogHook {
     this.#sessionTimers.succeeded(dialog, message);
   }
 
-  #recordBye(request: UacRequest): void {
-    const { transaction } = request;
-    if (transaction === undefined) return;
+  #recordBye({ transaction }: UacRequest): void {
+    if (transaction === undefined || !this.#records.isWanted) return;
     const bytes = transaction.bytes ?? encodeRequest(transaction.draft, undefined);
     this.#records.stop('application', 'normal-release', bytes);
   }
+}
+
+/** The Contact that the application gives, our address filled in. */
+function contactOf(template: SipMessage, dialog: Dialog): string | undefined {
+  const contacts = template.headerFields('Contact');
+  return contacts.length === 0 ? undefined : localised(contacts.join(', '), dialog.hop);
 }
 
 function isPlaceholder(template: SipMessage): boolean {

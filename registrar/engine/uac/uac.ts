@@ -1,39 +1,30 @@
 /** The client side for applications: their requests outside dialogs, their CANCELs, and what comes back. */
 
-import { METHODS } from '../../../core/sip/status.ts';
 import { parseDigits } from '../../../core/sip/grammar.ts';
 import type { SipMessage } from '../../../core/sip/message.ts';
-import { parseUri, type SipUri } from '../../../core/sip/uri.ts';
-import { ParseError } from '../../../core/errors.ts';
 import type { CallRecords } from '../call-records.ts';
 import type { Application } from '../control/applications.ts';
 import { inventedTrace, protoName, remoteTrace, sentTrace, type Trace } from '../control/report.ts';
-import { contactUri, Dialog, dialogIdOf } from '../dialog/dialog.ts';
+import { contactUri, dialogIdOf, type Dialog } from '../dialog/dialog.ts';
 import type { DialogLifecycle } from '../dialog/lifecycle.ts';
 import type { Kernel } from '../kernel.ts';
 import { encodeRequest, placed, type RequestDraft } from '../request-draft.ts';
-import { sipUri, type Route, type Router } from '../router.ts';
-import {
-  looksLikeSdp,
-  sequenceOf,
-  startLineOf,
-  templateBody,
-  templateHeaders,
-} from '../template.ts';
-import { bracketed, encodeReceived, hasOption, OWN_ADDRESS, ownVia, tagOf } from '../text.ts';
-import { isPrivate } from '../transport/address.ts';
+import type { Route, Router } from '../router.ts';
+import { looksLikeSdp, templateBody, templateHeaders } from '../template.ts';
+import { encodeReceived, hasOption, ownVia, tagOf } from '../text.ts';
 import {
   ClientTransaction,
   type ClientFailure,
   type ReceivedResponse,
 } from '../transaction/client.ts';
+import type { Hop } from '../transport/flow.ts';
 import { sendAck } from './ack.ts';
 import { cancelDraft, sendCancel } from './cancel.ts';
 import { failureStatus, inventResponse } from './invented.ts';
+import { destinationOf, draftOutside, makesDialog } from './outside-request.ts';
+import { confirmFrom, dialogOfNotify, dialogOfResponse } from './uac-dialog.ts';
 import { UacRequest, type SentAck, type UacRequestOwner } from './uac-request.ts';
 
-const MAX_FORWARDS = 70;
-const MAX_FIRST_SEQUENCE = 100_000_000;
 const NO_BODY = Buffer.alloc(0);
 const SEND_FAILED = 'failed sending, possibly due to far end closing socket';
 const ACK_IS_AUTOMATIC =
@@ -104,30 +95,24 @@ export class Uac implements UacRequestOwner {
   /** A request outside dialogs; `nextHop` is where the application wants it to go first. */
   request(order: Order, nextHopText: string | undefined): void {
     const { application, requestId, template } = order;
-    const uri = requestUriOf(template);
-    const nextHop = nextHopText === undefined ? undefined : sipUri(nextHopText);
-    const isBadHop = nextHopText !== undefined && nextHop === undefined;
-    if (uri === undefined || isBadHop || !isMethod(template.method)) {
-      const text = `invalid request-uri: ${startLineOf(template.bytes)}`;
-      this.#kernel.reports.nok(application.id, requestId, text);
+    const destination = destinationOf(template, nextHopText);
+    if (typeof destination === 'string') {
+      this.#kernel.reports.nok(application.id, requestId, destination);
       return;
     }
-    if (lacksContentType(template)) {
-      this.#kernel.reports.nok(application.id, requestId, 'missing content-type');
-      return;
-    }
+    const { uri, nextHop } = destination;
     const route = this.#router.outside(uri, nextHop);
     if (route.kind === 'refused') {
       this.#kernel.reports.nok(application.id, requestId, route.reason);
       return;
     }
-    const draft = this.#draft(template, uri);
-    const makesDialog = draft.method === 'INVITE' || draft.method === 'SUBSCRIBE';
-    const dialogId = makesDialog ? dialogIdOf(draft.callId, tagOf(draft.from) ?? '') : '';
+    const draft = draftOutside(this.#kernel.ids, template, uri);
+    const isMaking = makesDialog(draft.method);
+    const dialogId = isMaking ? dialogIdOf(draft.callId, tagOf(draft.from) ?? '') : '';
     const request = this.open(application, draft.method, { dialogId, dialog: undefined });
-    if (makesDialog) this.#makingDialog.set(dialogId, request);
+    if (isMaking) this.#makingDialog.set(dialogId, request);
     this.launch(request, draft, route);
-    if (request.isInvite) this.#recordAttempt(request);
+    if (request.isInvite) this.#records.attempt('application', request.transaction?.bytes);
     this.reportSent(request, requestId, route);
   }
 
@@ -182,13 +167,12 @@ export class Uac implements UacRequestOwner {
     }
     request.cancelHeaders = templateHeaders(template);
     request.cancel = 'wanted';
-    const cancel =
-      request.transaction?.hasProvisional === true ? this.#sendCancel(request) : undefined;
+    const cancel = this.#cancelIfAllowed(request);
     const hop = request.transaction?.hop;
     const trace: Trace =
-      hop === undefined ? inventedTrace('unknown') : sentTrace(hop, cancel?.bytes?.length ?? 0);
+      hop === undefined ? inventedTrace('unknown') : sentTrace(hop, cancel?.length ?? 0);
     const sent = { requestId, transactionId: this.#kernel.ids.transactionId(), trace };
-    const bytes = cancel?.bytes ?? this.#cancelText(request);
+    const bytes = cancel ?? this.#cancelText(request);
     this.#kernel.reports.requestSent(application.id, sent, bytes);
   }
 
@@ -196,7 +180,7 @@ export class Uac implements UacRequestOwner {
   cancelQuietly(request: UacRequest): void {
     if (request.isFinal || request.cancel !== 'none') return;
     request.cancel = 'wanted';
-    if (request.transaction?.hasProvisional === true) this.#sendCancel(request);
+    this.#cancelIfAllowed(request);
   }
 
   /** The ACK of the application to the 2xx that it was given. */
@@ -290,46 +274,13 @@ export class Uac implements UacRequestOwner {
   }
 
   /** A NOTIFY that overtook the 2xx to its SUBSCRIBE makes the dialog (RFC 6665 §4.1.2.4). */
-  dialogFromNotify(request: UacRequest, notify: SipMessage, hop: ReceivedResponse['hop']): Dialog {
-    const remoteTag = notify.fromTag ?? '';
-    const dialog = this.#makeDialog(request, {
-      remoteTag,
-      remoteValue: notify.header('From') ?? '',
-      routeSet: notify.headerValues('Record-Route'),
-      target: contactUri(notify.contacts),
-      hop,
-    });
-    dialog.state = 'confirmed';
-    request.forks.set(remoteTag, dialog);
-    this.#lifecycle.begin(dialog);
-    return dialog;
-  }
-
-  #draft(template: SipMessage, uri: SipUri): RequestDraft {
-    const { method } = template;
-    const from = bracketed(template.header('From') ?? OWN_ADDRESS);
-    const tagged = tagOf(from) === undefined ? `${from};tag=${this.#kernel.ids.tag()}` : from;
-    const contacts = template.headerFields('Contact');
-    const wantsContact = method === 'INVITE' || method === 'SUBSCRIBE';
-    const given = contacts.length > 0 ? bracketed(contacts.join(', ')) : undefined;
-    return {
-      method,
-      requestUri: uri.toString(),
-      maxForwards: parseDigits(template.header('Max-Forwards') ?? '', 255) ?? MAX_FORWARDS,
-      from: tagged,
-      to: bracketed(template.header('To') ?? `<${uri.toString()}>`),
-      callId: template.header('Call-ID') ?? this.#kernel.ids.callId(),
-      sequence: sequenceOf(template.header('CSeq')) ?? this.#kernel.ids.number(MAX_FIRST_SEQUENCE),
-      routes: [],
-      contact: given ?? (wantsContact ? true : undefined),
-      headers: templateHeaders(template),
-      body: templateBody(template),
-    };
+  dialogFromNotify(request: UacRequest, notify: SipMessage, hop: Hop): Dialog | undefined {
+    return this.#take(request, dialogOfNotify(request, notify, hop), 'confirmed');
   }
 
   #provisional(request: UacRequest, response: ReceivedResponse): void {
     const { message } = response;
-    if (request.cancel === 'wanted') this.#sendCancel(request);
+    if (request.cancel === 'wanted') this.#cancelIfAllowed(request);
     if (message.statusCode === 100) return;
     const remoteTag = message.toTag;
     if (request.isInvite && remoteTag !== undefined && this.#isRepeatedReliable(request, message)) {
@@ -361,9 +312,20 @@ export class Uac implements UacRequestOwner {
       return;
     }
     if (this.#kernel.dialogs.size >= this.#kernel.limits.dialogs) return;
-    const dialog = this.#dialogFromResponse(request, response, remoteTag);
-    request.forks.set(remoteTag, dialog);
+    this.#take(request, dialogOfResponse(request, response), 'early');
+  }
+
+  /** Begins a dialog of this request. */
+  #take(
+    request: UacRequest,
+    dialog: Dialog | undefined,
+    state: 'early' | 'confirmed',
+  ): Dialog | undefined {
+    if (dialog === undefined) return undefined;
+    dialog.state = state;
+    request.forks.set(dialog.remoteTag, dialog);
     this.#lifecycle.begin(dialog);
+    return dialog;
   }
 
   #inviteSuccess(request: UacRequest, response: ReceivedResponse): void {
@@ -383,6 +345,7 @@ export class Uac implements UacRequestOwner {
       return;
     }
     const dialog = this.#confirm(request, response, remoteTag);
+    if (dialog === undefined) return;
     this.#awaitingAck.set(dialog, request);
     this.#close(request);
     this.#endForks(request, dialog);
@@ -402,34 +365,27 @@ export class Uac implements UacRequestOwner {
   }
 
   /** The dialog of a first 2xx: its early dialog, if there was one, with route set and target taken anew. */
-  #confirm(request: UacRequest, response: ReceivedResponse, remoteTag: string): Dialog {
-    const { message } = response;
-    let dialog = request.forks.get(remoteTag);
-    if (dialog === undefined) {
-      dialog = this.#dialogFromResponse(request, response, remoteTag);
-      request.forks.set(remoteTag, dialog);
-      this.#lifecycle.begin(dialog);
-    } else {
-      dialog.routeSet = message.headerValues('Record-Route').reverse();
-      dialog.remoteTarget = contactUri(message.contacts) ?? dialog.remoteTarget;
-      dialog.natEndpoint = natEndpointOf(dialog, response);
-    }
+  #confirm(request: UacRequest, response: ReceivedResponse, remoteTag: string): Dialog | undefined {
+    const early = request.forks.get(remoteTag);
+    if (early !== undefined) confirmFrom(early, response);
+    const dialog = early ?? this.#take(request, dialogOfResponse(request, response), 'confirmed');
+    if (dialog === undefined) return undefined;
     dialog.state = 'confirmed';
     const body = request.transaction?.draft.body;
     if (body !== undefined && looksLikeSdp(body)) dialog.localSdp = body;
     request.winner = dialog;
-    this.#sessionTimers.succeeded(dialog, message);
+    this.#sessionTimers.succeeded(dialog, response.message);
     return dialog;
   }
 
   /** A 2xx that nobody waits for: acknowledged and hung up (RFC 3261 §13.2.2.4). */
   #declineFork(request: UacRequest, response: ReceivedResponse, remoteTag: string): void {
-    const dialog =
-      request.forks.get(remoteTag) ?? this.#dialogFromResponse(request, response, remoteTag);
+    const dialog = request.forks.get(remoteTag) ?? dialogOfResponse(request, response);
     request.forks.delete(remoteTag);
+    this.#close(request);
+    if (dialog === undefined) return;
     this.#sendAck(request, dialog, undefined);
     this.#lifecycle.hangUp(dialog);
-    this.#close(request);
   }
 
   #final(request: UacRequest, response: ReceivedResponse): void {
@@ -447,58 +403,8 @@ export class Uac implements UacRequestOwner {
   }
 
   #confirmSubscription(request: UacRequest, response: ReceivedResponse): void {
-    const remoteTag = response.message.toTag ?? '';
-    if (request.forks.has(remoteTag)) return;
-    const dialog = this.#dialogFromResponse(request, response, remoteTag);
-    dialog.state = 'confirmed';
-    request.forks.set(remoteTag, dialog);
-    this.#lifecycle.begin(dialog);
-  }
-
-  #dialogFromResponse(request: UacRequest, response: ReceivedResponse, remoteTag: string): Dialog {
-    const { message, hop } = response;
-    const dialog = this.#makeDialog(request, {
-      remoteTag,
-      remoteValue: message.header('To') ?? '',
-      routeSet: message.headerValues('Record-Route').reverse(),
-      target: contactUri(message.contacts),
-      hop,
-    });
-    dialog.natEndpoint = natEndpointOf(dialog, response);
-    return dialog;
-  }
-
-  #makeDialog(
-    request: UacRequest,
-    remote: {
-      remoteTag: string;
-      remoteValue: string;
-      routeSet: readonly string[];
-      target: string | undefined;
-      hop: ReceivedResponse['hop'];
-    },
-  ): Dialog {
-    const draft = request.transaction?.draft;
-    const localTag = tagOf(draft?.from ?? '') ?? '';
-    const dialog = new Dialog({
-      kind: request.isInvite ? 'invite' : 'subscribe',
-      role: 'uac',
-      callId: draft?.callId ?? '',
-      localTag,
-      remoteTag: remote.remoteTag,
-      fromTag: localTag,
-      localValue: draft?.from ?? '',
-      remoteValue: remote.remoteValue,
-      localSequence: draft?.sequence ?? 0,
-      remoteSequence: undefined,
-      routeSet: remote.routeSet,
-      remoteTarget: remote.target ?? draft?.requestUri ?? '',
-      localContact: typeof draft?.contact === 'string' ? draft.contact : '',
-      application: request.application,
-      hop: remote.hop,
-    });
-    dialog.event = draft?.headers.find(([name]) => name === 'Event')?.[1];
-    return dialog;
+    if (request.forks.has(response.message.toTag ?? '')) return;
+    this.#take(request, dialogOfResponse(request, response), 'confirmed');
   }
 
   /** Acknowledges the 2xx of this fork, and keeps the ACK for repetitions of it. */
@@ -515,14 +421,15 @@ export class Uac implements UacRequestOwner {
     return ack;
   }
 
-  #sendCancel(request: UacRequest): ClientTransaction | undefined {
+  /** Sends the CANCEL if a provisional response has come; gives its bytes. */
+  #cancelIfAllowed(request: UacRequest): Buffer | undefined {
     const { transaction } = request;
-    if (transaction?.hop === undefined) return undefined;
+    if (transaction?.hop === undefined || !transaction.hasProvisional) return undefined;
     request.cancel = 'sent';
     const cancel = sendCancel(this.#kernel, transaction, request.cancelHeaders);
     const { timerBMs } = this.#kernel.sipTimers;
     request.timer = this.#kernel.setTimer(request, 'cancel', timerBMs);
-    return cancel;
+    return cancel?.bytes;
   }
 
   /** What the CANCEL will be once it may go out. */
@@ -560,45 +467,4 @@ export class Uac implements UacRequestOwner {
     const about = { transactionId, dialogId, trace: remoteTrace(hop, message.bytes.length) };
     this.#kernel.reports.received(application.id, about, encodeReceived(message, undefined));
   }
-
-  #recordAttempt(request: UacRequest): void {
-    const bytes = request.transaction?.bytes;
-    if (bytes !== undefined) this.#records.attempt('application', bytes);
-  }
-}
-
-function isMethod(method: string): boolean {
-  return METHODS.some((known) => known === method);
-}
-
-/** Request-URI of a template; a bare number is meant for us. */
-function requestUriOf(template: SipMessage): SipUri | undefined {
-  const text = template.requestUri;
-  if (/^[+\d]\d*$/.test(text)) return sipUri(`sip:${text}@localhost`);
-  try {
-    const uri = parseUri(text);
-    return uri.kind === 'sip' ? uri : undefined;
-  } catch (error) {
-    if (error instanceof ParseError) return undefined;
-    throw error;
-  }
-}
-
-/** A body must say what it is, except a session description, which shows. */
-export function lacksContentType(template: SipMessage): boolean {
-  const body = templateBody(template);
-  return body.length > 0 && !template.has('Content-Type') && !looksLikeSdp(body);
-}
-
-/** A UDP peer without a proxy before it whose Contact is not where it speaks from is behind a NAT; so may its proxy be. */
-function natEndpointOf(dialog: Dialog, { hop }: ReceivedResponse): Dialog['natEndpoint'] {
-  if (hop.flow !== undefined) return undefined;
-  const [route] = dialog.routeSet;
-  const host = sipUri(route === undefined ? dialog.remoteTarget : routeText(route))?.host;
-  if (host === undefined || host === hop.remote.address) return undefined;
-  return route === undefined || isPrivate(host) ? hop.remote : undefined;
-}
-
-function routeText(route: string): string {
-  return route.slice(route.indexOf('<') + 1, Math.max(route.indexOf('>'), 0));
 }

@@ -2,7 +2,7 @@
 
 import { parseDigits } from '../../../core/sip/grammar.ts';
 import { ParseError } from '../../../core/errors.ts';
-import { NameAddr } from '../../../core/sip/name-addr.ts';
+import type { NameAddr } from '../../../core/sip/name-addr.ts';
 import type { SipMessage } from '../../../core/sip/message.ts';
 import type { SipUri } from '../../../core/sip/uri.ts';
 import type { Hop } from '../transport/flow.ts';

@@ -27,6 +27,7 @@ export class ReliableResponses implements TimerOwner {
   #repeatTimer: TimerHandle | undefined;
   #giveUpTimer: TimerHandle | undefined;
   #intervalMs = 0;
+  #isOver = false;
 
   constructor(
     context: TimerContext & { readonly sipTimers: { readonly t1Ms: number } },
@@ -56,6 +57,7 @@ export class ReliableResponses implements TimerOwner {
 
   /** @returns false when no response with this number waits for a PRACK, which then gets 481 */
   acknowledge(rseq: number): boolean {
+    if (this.#isOver) return this.#acknowledgeLate(rseq);
     if (this.#queue[0]?.rseq !== rseq) return false;
     this.#queue.shift();
     this.#stopTimers();
@@ -64,21 +66,30 @@ export class ReliableResponses implements TimerOwner {
     return true;
   }
 
-  stop(): void {
-    this.#queue = [];
+  /** The INVITE has its final answer: nothing is repeated, but what was sent may still be acknowledged. */
+  finish(): void {
+    this.#isOver = true;
+    // Those behind the first were never sent.
+    this.#queue = this.#queue.slice(0, 1);
     this.#stopTimers();
   }
 
   onTimer(name: string): void {
     const [first] = this.#queue;
     if (name === 'giveUp' || first === undefined) {
-      this.stop();
+      this.#stopTimers();
       if (first !== undefined) this.#owner.unacknowledged();
       return;
     }
     this.#owner.sendProvisional(first.status, first.bytes);
     this.#intervalMs *= 2;
     this.#repeatTimer = this.#context.setTimer(this, 'repeat', this.#intervalMs);
+  }
+
+  #acknowledgeLate(rseq: number): boolean {
+    const isKnown = this.#queue.some((response) => response.rseq === rseq);
+    this.#queue = this.#queue.filter((response) => response.rseq !== rseq);
+    return isKnown;
   }
 
   #sendFirst(): void {

@@ -440,7 +440,9 @@ describe('engine: requests of applications', () => {
 
   it('names its external address where it has one', () => {
     const external = { address: '203.0.113.5', port: 5060 };
-    const natted = new EngineLab({ listeners: [listener(1, 'udp', '10.0.0.2', 5060, external)] });
+    const natted = new EngineLab({
+      listeners: [listener(1, 'udp', { address: '10.0.0.2', port: 5060 }, external)],
+    });
     const app = natted.application('message');
     const phone = natted.udpPeer(5091, '198.51.100.7');
     app.command('sip||', `INVITE sip:bob@198.51.100.7:5091 SIP/2.0\r\n\r\n${SDP}`);

@@ -83,7 +83,7 @@ describe('engine: reliable provisional responses (RFC 3262)', () => {
     application.respond(id, '183 Session Progress', RELIABLE);
     const { toTag } = phone.received[0] ?? {};
     const rseq = phone.expect(/^183/).header('RSeq') ?? '';
-    for (const rack of ['1 1 INVITE', `${rseq} 2 INVITE`, 'nonsense', `${rseq}`]) {
+    for (const rack of ['1 1 INVITE', `${rseq} 2 INVITE`, 'nonsense', rseq]) {
       prack(toTag, rack, 2);
       phone.expect(/^481/);
     }

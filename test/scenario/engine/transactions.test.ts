@@ -152,8 +152,8 @@ describe('engine: requests from the network', () => {
     phone.expectNothing();
     application.expectNothing();
     const { refusals } = lab.engine.stats().counters;
-    assert.equal(refusals?.['malformedRequest'], 2);
-    assert.equal(refusals?.['garbage'], 2);
+    assert.equal(refusals['malformedRequest'], 2);
+    assert.equal(refusals['garbage'], 2);
     lab.assertIdle();
   });
 
