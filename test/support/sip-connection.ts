@@ -22,7 +22,7 @@ export type Connection = {
   readonly remote: string;
   readonly localPort: number;
   readonly isClosed: boolean;
-  write(bytes: Buffer): void;
+  readonly write: (bytes: Buffer) => void;
   /** Without a word to the other end's protocol. */
   destroy(): void;
 };

@@ -3,13 +3,15 @@
 import { randomUUID } from 'node:crypto';
 import type { Account } from '../accounts/accounts.ts';
 import type { SwitchContext } from '../context.ts';
-import type { Target } from '../location/target.ts';
+import type { Binding } from '../location/location.ts';
+import { forgetWhenGone, targetOf } from '../location/target.ts';
 import type { SipHeaders, SipMessage, SipRequest, SipResponse } from '../srf.ts';
 import { verdictOf } from './best-response.ts';
 import type { Failure } from './best-response.ts';
 import type { Refusal } from './checks.ts';
 import { Exchange } from './exchange.ts';
 import { Fork } from './fork.ts';
+import type { ForkEvents } from './fork.ts';
 import { headerOf, reason, reasonText } from './headers.ts';
 import type { HeaderSource } from './headers.ts';
 import { calleeHeaders, identityOf, inviteHeaders } from './identity.ts';
@@ -41,7 +43,7 @@ export type CallParts = {
   readonly calleeAccount: Account | undefined;
   readonly callee: string;
   /** At least one. */
-  readonly targets: readonly Target[];
+  readonly bindings: readonly Binding[];
   /** Numeric address of the first of them. */
   readonly deviceAddress: string | undefined;
   /** Undefined: the devices make the offer. */
@@ -203,7 +205,7 @@ export class Call {
   }
 
   #ring(offer: string | undefined): void {
-    const { context, request, caller, targets, transactions, hopHeaders } = this.#parts;
+    const { context, request, caller, bindings, transactions, hopHeaders } = this.#parts;
     this.#state = 'ringing';
     this.#stopWaiting = context.clock.after(this.#ringLimitMs(), () => {
       const headers = reason(408, 'No answer');
@@ -213,15 +215,23 @@ export class Call {
     const events = {
       provisional: this.#provisional.bind(this),
       answered: this.#answered.bind(this),
-      failed: this.#forkFailed.bind(this),
     };
-    const { clock, domain } = context;
+    const { clock, domain, location } = context;
     const people = { sender: caller, recipient: this.#parts.callee };
     const headers = { ...inviteHeaders(request, people, domain), ...hopHeaders, ...sdpType(offer) };
-    const invites = targets.map((target) => {
-      const fork = new Fork({ transactions, clock, events, legEvents: this.#legEvents });
+    const invites = bindings.map((binding) => {
+      const failed: ForkEvents['failed'] = (_fork, failure) => {
+        forgetWhenGone(location, binding, failure);
+        this.#forkFailed(failure);
+      };
+      const fork = new Fork({
+        transactions,
+        clock,
+        events: { ...events, failed },
+        legEvents: this.#legEvents,
+      });
       this.#forks.push(fork);
-      return { fork, target };
+      return { fork, target: targetOf(binding) };
     });
     for (const { fork, target } of invites) {
       fork.start({ ...target, headers, body: offer, socket: this.socket });
@@ -298,7 +308,7 @@ export class Call {
     });
   }
 
-  #forkFailed(_fork: Fork, failure: Failure): void {
+  #forkFailed(failure: Failure): void {
     if (this.#state !== 'ringing') return;
     this.#failures.push(failure);
     const isDecided = failure.status >= 600;

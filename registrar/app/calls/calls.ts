@@ -2,7 +2,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Account } from '../accounts/accounts.ts';
 import type { InstalledPart, SwitchContext } from '../context.ts';
-import { targetOf } from '../location/target.ts';
 import type { SipRequest, SipResponse } from '../srf.ts';
 import { Call } from './call.ts';
 import type { Joiner } from './call.ts';
@@ -139,7 +138,7 @@ class Calls implements InstalledPart {
       context: this.#context,
       transactions: this.#transactions,
       calleeAccount: accounts.find(callee),
-      targets: bindings.map(targetOf),
+      bindings,
       deviceAddress: bindings[0]?.sourceAddress,
       hopHeaders: { [HOP_HEADER]: this.#hop(callee) },
       record: this.#record,

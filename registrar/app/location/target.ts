@@ -1,5 +1,5 @@
 /** How to reach a device: the request-URI and the next hop for a binding (RFC 3261 section 16.6, RFC 5626 section 5.3). */
-import type { Binding } from './location.ts';
+import type { Binding, Location } from './location.ts';
 
 /** `proxy` is drachtio's next hop, an address without name lookup. */
 export type Target = { readonly uri: string; readonly proxy?: string };
@@ -14,4 +14,16 @@ export function targetOf(binding: Binding): Target {
   const { sourceAddress, sourcePort } = binding;
   const host = sourceAddress.includes(':') ? `[${sourceAddress}]` : sourceAddress;
   return { uri, proxy: `sip:${host}:${sourcePort}` };
+}
+
+/** The engine's own words for a device whose connection has closed; RFC 5626 section 5.3.1 calls it 430. */
+const CONNECTION_GONE: ReadonlySet<number> = new Set([410, 430]);
+
+/** Forgets a device that cannot be reached any more: it had opened the only way to it, and that way is closed. */
+export function forgetWhenGone(
+  location: Pick<Location, 'forget'>,
+  binding: Binding,
+  failure: { readonly status: number; readonly isUnreachable: boolean },
+): void {
+  if (failure.isUnreachable && CONNECTION_GONE.has(failure.status)) location.forget(binding);
 }

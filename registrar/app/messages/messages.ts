@@ -7,7 +7,7 @@ import { copied, MESSAGE_HEADERS, reason, warning } from '../calls/headers.ts';
 import { personHeaders } from '../calls/identity.ts';
 import { isInvented, respond } from '../calls/transactions.ts';
 import type { InstalledPart, SwitchContext } from '../context.ts';
-import { targetOf } from '../location/target.ts';
+import { forgetWhenGone, targetOf } from '../location/target.ts';
 import type { Target } from '../location/target.ts';
 import { sendRequest } from '../srf.ts';
 import type { SipHeaders, SipRequest, SipResponse } from '../srf.ts';
@@ -114,11 +114,11 @@ class Messages implements InstalledPart {
       ...message.headers,
       ...personHeaders(request, { sender, recipient }, domain),
     };
-    const targets = location.bindingsOf(recipient).map(targetOf);
     const failures: Failure[] = [];
-    const attempts = targets.map(async (target) => {
-      const failure = await this.#sendTo(target, headers, body);
+    const attempts = location.bindingsOf(recipient).map(async (binding) => {
+      const failure = await this.#sendTo(targetOf(binding), headers, body);
       if (failure === undefined) return;
+      forgetWhenGone(location, binding, failure);
       failures.push(failure);
       throw new NotDelivered();
     });
