@@ -27,9 +27,13 @@ const SIZE_RATIO = 1.35;
 const SIZE_MARGIN = 4;
 /** No CELT packet so small holds a voice. */
 const SILENT_BYTES = 8;
-/** A CELT stream is to be decoded once in so many packets, and sooner when their size changes. */
-const PROBE_EVERY = 5;
-const PROBE_CHANGED = 2;
+/** A CELT stream is to be decoded once in so many packets, and at once when they grow by so much: an onset. */
+const PROBE_EVERY = 10;
+const GROWTH = 1.08;
+const GROWTH_BYTES = 3;
+/** So many packets of one size may be a constant bit rate, which tells nothing: then more often. */
+const CONSTANT_RUN = 100;
+const PROBE_CONSTANT = 5;
 
 export class PacketActivity {
   readonly #table: Int16Array | undefined;
@@ -40,6 +44,7 @@ export class PacketActivity {
   #sinceKnown = 0;
   #floorBytes = 0;
   #lastBytes = 0;
+  #sameSize = 0;
 
   /** Of the packet last observed; for Opus a guess from what was decoded last. */
   levelDbov = SILENCE_DBOV;
@@ -97,7 +102,8 @@ export class PacketActivity {
   }
 
   #observeCelt(bytes: number, isLarge: boolean): void {
-    const isChanged = bytes !== this.#lastBytes;
+    const hasGrown = bytes > this.#lastBytes * GROWTH + GROWTH_BYTES;
+    this.#sameSize = bytes === this.#lastBytes ? this.#sameSize + 1 : 0;
     this.#lastBytes = bytes;
     if (bytes <= SILENT_BYTES) {
       this.isSpeech = false;
@@ -106,8 +112,9 @@ export class PacketActivity {
       return;
     }
     this.isSpeech = isLarge || this.#isKnownSpeech;
-    if (isChanged && this.#sinceKnown >= PROBE_CHANGED) this.wantsDecoding = 'soon';
-    else if (this.#sinceKnown >= PROBE_EVERY) this.wantsDecoding = 'sometime';
+    const every = this.#sameSize >= CONSTANT_RUN ? PROBE_CONSTANT : PROBE_EVERY;
+    if (hasGrown) this.wantsDecoding = 'soon';
+    else if (this.#sinceKnown >= every) this.wantsDecoding = 'sometime';
   }
 
   #isLarge(bytes: number): boolean {

@@ -39,7 +39,7 @@ export class MixClock {
   readonly #now: () => number;
   readonly #sleep: Sleep;
   /** Before the rooms of a phase are called. */
-  readonly #onPhase: () => void;
+  readonly #onPhase: (dueMs: number) => void;
   readonly #phases: Phase[] = Array.from({ length: PHASES }, () => ({
     members: new Set<Tickable>(),
     dueMs: 0,
@@ -54,7 +54,7 @@ export class MixClock {
   constructor(options: {
     readonly now: () => number;
     readonly sleep?: Sleep;
-    readonly onPhase?: () => void;
+    readonly onPhase?: (dueMs: number) => void;
   }) {
     this.#now = options.now;
     this.#sleep = options.sleep ?? timers;
@@ -136,7 +136,7 @@ export class MixClock {
     const run = Math.min(due, MAX_CATCH_UP);
     this.#missed += due - run;
     for (let tick = due - run; tick < due; tick++) {
-      this.#onPhase();
+      this.#onPhase(phase.dueMs + tick * TICK_MS);
       for (const room of phase.members) {
         if (tick === due - run && due > run) room.miss(due - run);
         room.tick(phase.dueMs + tick * TICK_MS);

@@ -17,8 +17,9 @@ const DEFAULT_TALKERS = 3;
 const MAX_TALKERS = 6;
 const MAX_ROOMS = 2000;
 const MAX_PARTICIPANTS = 10000;
-/** Twenty milliseconds hold ten phases; in each so many packets may be decoded on probation, some 20 us each. */
-const PROBES_PER_PHASE = 8;
+/** So many streams of all rooms may be decoded on probation in 20 ms, at some 40 us each. */
+const MAX_PROBES = 15;
+const PROBES_PER_MS = MAX_PROBES / 20;
 
 export type MixerOptions = {
   readonly listener: MixerListener;
@@ -41,7 +42,8 @@ export class Mixer implements RoomMixer {
   readonly #maxParticipants: number;
 
   constructor(options: MixerOptions) {
-    const probes = { left: PROBES_PER_PHASE };
+    const probes = { left: MAX_PROBES };
+    let filledMs = options.now();
     this.#resources = {
       listener: options.listener,
       decoders: new DecoderPool(),
@@ -53,8 +55,10 @@ export class Mixer implements RoomMixer {
     this.#clock = new MixClock({
       now: options.now,
       ...(options.sleep && { sleep: options.sleep }),
-      onPhase: () => {
-        probes.left = PROBES_PER_PHASE;
+      onPhase: (dueMs) => {
+        const refill = Math.max(0, dueMs - filledMs) * PROBES_PER_MS;
+        probes.left = Math.min(MAX_PROBES, probes.left + refill);
+        filledMs = Math.max(filledMs, dueMs);
       },
     });
   }

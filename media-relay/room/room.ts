@@ -26,7 +26,7 @@ export type RoomResources = {
   readonly decoders: DecoderPool;
   /** How many are heard at once, 1 to 6. */
   readonly talkers: number;
-  /** Packets that may still be decoded on probation in this 20 ms. */
+  /** Streams that may be decoded on probation now. */
   readonly probes: { left: number };
 };
 
@@ -163,7 +163,7 @@ export class Room implements ParticipantOwner {
   /** Decodes a packet of those of whom nobody can tell whether they speak, as far as the time allows. */
   #probeDoubted(dueMs: number): void {
     const { probes, decoders } = this.#resources;
-    while (probes.left > 0) {
+    while (probes.left >= 1) {
       const participant = this.#doubted.shift();
       if (participant === undefined) return;
       participant.isDoubted = false;

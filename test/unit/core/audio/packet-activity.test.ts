@@ -35,7 +35,9 @@ function observed(codec: CodecName, settings: Partial<OpusSettings> = {}, noise 
     const payload = encoder.encode(part);
     activity.observe(payload, 0, payload.length);
     const samples = decoder.decode(payload, out);
-    if (activity.wantsDecoding !== 'no') activity.correct(levelDbov(out, samples));
+    // Who is heard is decoded anyway.
+    if (activity.wantsDecoding !== 'no' || activity.isSpeech)
+      activity.correct(levelDbov(out, samples));
     const { isSpeech } = activity;
     return { isSpeech, levelDbov: activity.levelDbov, trueDbov: levelDbov(part) };
   });
