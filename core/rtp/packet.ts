@@ -3,8 +3,6 @@
 import { RtpPacket as LibraryPacket } from 'rtp.js/packets';
 
 export const RTP_HEADER_BYTES = 12;
-/** More than fits into an Ethernet frame is not audio. */
-export const MAX_RTP_BYTES = 1500;
 
 /** One RTP packet; `payload` is without padding. */
 export type RtpPacket = {
