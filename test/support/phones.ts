@@ -32,6 +32,7 @@ export class PhoneGroup {
       play: undefined,
       contacts: [],
       sound: undefined,
+      authorityFile: undefined,
       ...settings,
     });
     this.#phones.push(phone);

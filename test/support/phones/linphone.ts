@@ -80,13 +80,15 @@ export class Linphone extends Phone {
   }
 
   #configuration(port: number): string {
-    const { user, password, domain, server, transport, codecs } = this.settings;
+    const { user, password, domain, server, transport, authorityFile, codecs } = this.settings;
     const proxy = `sip:${server.address}:${server.port};transport=${transport}`;
     const sections: Readonly<Record<string, readonly string[]>> = {
       sip: [
         `sip_port=${port}`,
         `sip_tcp_port=${port}`,
-        'sip_tls_port=0',
+        // Without a port of its own it does not speak TLS at all.
+        `sip_tls_port=${transport === 'tls' ? port + 1 : 0}`,
+        ...(authorityFile === undefined ? [] : [`root_ca=${authorityFile}`]),
         'bind_address=127.0.0.1',
         'register_only_when_network_is_up=1',
         'guess_hostname=0',

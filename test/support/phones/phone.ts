@@ -14,7 +14,9 @@ export type PhoneSettings = {
   readonly password: string;
   readonly domain: string;
   readonly server: { readonly address: string; readonly port: number };
-  readonly transport: 'udp' | 'tcp';
+  readonly transport: 'udp' | 'tcp' | 'tls';
+  /** File of the certificate that vouches for the server, for TLS. */
+  readonly authorityFile: string | undefined;
   /** In order of preference. */
   readonly codecs: readonly PhoneCodec[];
   /** What it says in every call, `SILENCE_BEFORE_SECONDS` after its media starts, or when it is told to `speak`. */
