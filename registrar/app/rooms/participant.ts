@@ -92,7 +92,7 @@ export class Participant {
   async answer(invite: SipRequest, response: SipResponse): Promise<boolean> {
     let sdp: string;
     try {
-      sdp = await this.#describe(invite.body);
+      sdp = await this.#describe(invite);
     } catch (error) {
       this.#forget();
       respond(response, this.#refusal(error));
@@ -168,7 +168,7 @@ export class Participant {
   /** Hold, resume, another codec: the relay keeps the port. */
   async #renegotiate(request: SipRequest, response: SipResponse): Promise<void> {
     try {
-      const sdp = await this.#describe(request.body);
+      const sdp = await this.#describe(request);
       const headers = { ...this.#headers(), ...sdpType(sdp) };
       respond(response, { status: 200, headers, body: sdp });
       this.#options.events.changed(this);
@@ -177,13 +177,16 @@ export class Participant {
     }
   }
 
-  async #describe(offer: string | undefined): Promise<string> {
+  async #describe(request: SipRequest): Promise<string> {
     const { relay, room } = this.#options;
+    const offer = request.body;
     const hasOffer = offer !== undefined && offer !== '';
     const { sdp } = await relay.roomJoin({
       room,
       callId: this.callId,
       fromTag: this.fromTag,
+      // Without an offer there is nothing else that tells which of our addresses they can reach.
+      towards: request.source_address,
       ...(hasOffer ? { sdp: offer } : {}),
     });
     this.#awaitsAnswer = !hasOffer;
