@@ -3,13 +3,19 @@
 import type { Runnable } from 'mocha';
 import { Baresip } from './phones/baresip.ts';
 import { Linphone } from './phones/linphone.ts';
+import { ParleyPhone } from './phones/parley.ts';
 import type { Phone, PhoneSettings } from './phones/phone.ts';
 import { Twinkle } from './phones/twinkle.ts';
 
 export { SILENCE_BEFORE_SECONDS } from './phones/phone.ts';
 export type { Phone, PhoneCodec, PhoneSettings } from './phones/phone.ts';
 
-const MAKES = { baresip: Baresip, linphone: Linphone, twinkle: Twinkle } as const;
+const MAKES = {
+  baresip: Baresip,
+  linphone: Linphone,
+  twinkle: Twinkle,
+  parley: ParleyPhone,
+} as const;
 export type PhoneMake = keyof typeof MAKES;
 
 type Required = 'user' | 'password' | 'domain' | 'server';
@@ -47,6 +53,11 @@ export class PhoneGroup {
     if (!(error instanceof Error)) return;
     const outputs = this.#phones.map((phone) => phone.describe()).join('\n');
     error.stack = `${error.stack ?? error.message}\n${outputs}`;
+  }
+
+  /** Their processes. */
+  get pids(): readonly number[] {
+    return this.#phones.map((phone) => phone.pid);
   }
 
   /** Ends one phone before the others. */
