@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Sound } from '../../core/audio/score.ts';
-import { assertHeard } from '../support/hearing.ts';
+import { assertHeard, CLEAR, INTELLIGIBLE } from '../support/hearing.ts';
 import { LiveSwitch } from '../support/live-switch.ts';
 import { requirePeer } from '../support/peers.ts';
 import { PhoneGroup, programsOf, SILENCE_BEFORE_SECONDS } from '../support/phones.ts';
@@ -11,23 +11,29 @@ import { VirtualSound } from '../support/virtual-sound.ts';
 
 const SPEECH_SECONDS = 5;
 
-const PEOPLE = { anna: 'baresip', bruno: 'linphone', clara: 'baresip', david: 'twinkle' } as const;
+const PEOPLE = {
+  anna: 'baresip',
+  bruno: 'twinkle',
+  david: 'linphone',
+} as const satisfies Readonly<Record<string, PhoneMake>>;
 type Person = keyof typeof PEOPLE;
 const secretOf = (person: Person): string => `${person}-secret`;
 
-const SETUPS: readonly {
+type Setup = {
   readonly title: string;
   readonly people: readonly Person[];
   readonly transport: 'udp' | 'tcp';
   readonly codec: PhoneCodec;
-}[] = [
-  { title: 'Opus over UDP', people: ['anna', 'bruno'], transport: 'udp', codec: 'opus' },
-  { title: 'PCMU over TCP', people: ['anna', 'bruno'], transport: 'tcp', codec: 'pcmu' },
-  { title: 'Twinkle', people: ['david', 'bruno'], transport: 'udp', codec: 'pcmu' },
+};
+
+const SETUPS: readonly Setup[] = [
+  { title: 'Opus, UDP', people: ['anna', 'david'], transport: 'udp', codec: 'opus' },
+  { title: 'PCMU, TCP', people: ['anna', 'david'], transport: 'tcp', codec: 'pcmu' },
+  { title: 'Twinkle, PCMU', people: ['bruno', 'david'], transport: 'udp', codec: 'pcmu' },
 ];
 
 for (const { title, people, transport, codec } of SETUPS) {
-  const makes = [...new Set(people.map((person): PhoneMake => PEOPLE[person]))];
+  const makes = people.map((person): PhoneMake => PEOPLE[person]);
 
   describe(`phones: ${title}`, function () {
     this.timeout(120_000);
@@ -72,15 +78,18 @@ for (const { title, people, transport, codec } of SETUPS) {
     });
 
     it('are registered', () => {
-      for (const person of people) parley.isReachable(person, transport);
+      for (const person of people) {
+        parley.isReachable(person, transport);
+      }
     });
 
     for (const caller of people) {
       for (const callee of people.filter((person) => person !== caller)) {
         const names = `${caller} (${PEOPLE[caller]}) calls ${callee} (${PEOPLE[callee]})`;
+        const demand = makes.includes('twinkle') ? INTELLIGIBLE : CLEAR;
 
         it(`${names}: each hears the other`, async () => {
-          await measureAwake(async () => {
+          await measureAwake([...phones.pids, ...(sound ? [sound.pid] : [])], async () => {
             await phone[caller].call(callee);
             await phone[callee].waitFor('incoming');
             await phone[caller].waitFor('ringing');
@@ -92,8 +101,13 @@ for (const { title, people, transport, codec } of SETUPS) {
             await phone[caller].hangUp();
             await phone[callee].waitFor('ended');
             await phone[caller].waitFor('ended');
-            assertHeard(voice[caller], await phone[callee].heard(), `${callee} hears ${caller}`);
-            assertHeard(voice[callee], await phone[caller].heard(), `${caller} hears ${callee}`);
+            for (const [talker, listener] of [
+              [caller, callee],
+              [callee, caller],
+            ] as const) {
+              const who = `${listener} (${PEOPLE[listener]}) hears ${talker} (${PEOPLE[talker]})`;
+              assertHeard(voice[talker], await phone[listener].heard(), who, demand);
+            }
           });
         });
 

@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
 import { isInstalled } from './peers.ts';
+import { URGENT } from './stalls.ts';
 
 export type ProgramOptions = {
   /** For messages; the command unless told. */
@@ -11,6 +12,8 @@ export type ProgramOptions = {
   readonly cwd?: string;
   /** Instead of this process's own environment. */
   readonly env?: NodeJS.ProcessEnv;
+  /** Sound does not wait: where we may, it goes before whatever else the machine does. */
+  readonly isUrgent?: boolean;
   /** What it says all the time, left out of failure messages. */
   readonly noise?: RegExp;
 };
@@ -20,6 +23,7 @@ process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
 
+const isRoot = process.getuid?.() === 0;
 const POLL_MS = 25;
 const TERMINATE_MS = 5000;
 /** The end of the output is what matters in a failure; a phone's log can be very long. */
@@ -65,9 +69,9 @@ export class Program {
     args: readonly string[],
     options: ProgramOptions = {},
   ): Promise<Program> {
-    const [file, rest] = isInstalled('stdbuf')
-      ? ['stdbuf', ['-oL', command, ...args]]
-      : [command, [...args]];
+    const urgent = options.isUrgent === true && isRoot ? ['nice', '-n', String(URGENT)] : [];
+    const lineByLine = isInstalled('stdbuf') ? ['stdbuf', '-oL'] : [];
+    const [file = command, ...rest] = [...urgent, ...lineByLine, command, ...args];
     const child = spawn(file, rest, {
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       env: options.env ?? process.env,

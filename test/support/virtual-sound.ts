@@ -77,6 +77,7 @@ export class VirtualSound {
       '--log-target=stderr',
     ];
     const server = await Program.start('pulseaudio', args, {
+      isUrgent: true,
       env: {
         ...process.env,
         HOME: folder,
@@ -111,6 +112,10 @@ export class VirtualSound {
     }
   }
 
+  get pid(): number {
+    return this.#server.pid;
+  }
+
   /** Plays a file into the phone's microphone; it ends with the file or with `stop`. */
   async speak(phone: string, file: string): Promise<Program> {
     return this.#client('paplay', [`--device=${phone}_mouth`, '--latency-msec=60', file]);
@@ -134,7 +139,8 @@ export class VirtualSound {
   }
 
   async #client(command: string, args: readonly string[]): Promise<Program> {
-    return Program.start(command, args, { env: { ...process.env, ...this.env } });
+    const env = { ...process.env, ...this.env };
+    return Program.start(command, args, { env, isUrgent: true });
   }
 
   async stop(): Promise<void> {

@@ -65,6 +65,7 @@ export class Baresip extends Phone {
     return Program.start('baresip', ['-4', '-f', this.folder], {
       name: `${this.settings.user}@${domain} on baresip`,
       cwd: this.folder,
+      isUrgent: true,
       env: { ...process.env, HOME: this.folder },
       noise: METER,
     });

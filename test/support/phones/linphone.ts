@@ -65,6 +65,7 @@ export class Linphone extends Phone {
     const program = await Program.start('linphonec', args, {
       name: `${user}@${domain} on Linphone`,
       cwd: this.folder,
+      isUrgent: true,
       env: {
         ...process.env,
         HOME: this.file('home'),

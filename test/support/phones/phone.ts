@@ -88,6 +88,10 @@ export abstract class Phone {
     return `${this.settings.user} (${this.constructor.name})`;
   }
 
+  get pid(): number {
+    return this.program.pid;
+  }
+
   /** Starts the program; a phone that does not start leaves nothing behind. */
   async up(): Promise<void> {
     try {

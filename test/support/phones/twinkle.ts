@@ -74,6 +74,7 @@ export class Twinkle extends Phone {
     const program = await Program.start('twinkle-console', [`${user}.cfg`], {
       name: `${user}@${domain} on Twinkle`,
       cwd: this.folder,
+      isUrgent: true,
       env: environment,
     });
     this.#clients.push(await this.#sound.speak(user, this.file('noise.wav')));
