@@ -41,5 +41,15 @@ export class EngineCounters {
   }
 }
 
+type Counts = Readonly<Record<string, number>>;
+
 /** A copy of all counters, label to count. */
-export type EngineCounts = Readonly<Record<string, Readonly<Record<string, number>>>>;
+export type EngineCounts = {
+  readonly requestsReceived: Counts;
+  readonly requestsSent: Counts;
+  readonly responsesReceived: Counts;
+  readonly responsesSent: Counts;
+  readonly messagesByTransport: Counts;
+  readonly refusals: Counts;
+  readonly controlErrors: Counts;
+};

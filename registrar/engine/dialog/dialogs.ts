@@ -1,6 +1,6 @@
 /** All dialogs, by the id that applications use and by what the network calls them. */
 
-import type { Dialog} from './dialog.ts';
+import type { Dialog } from './dialog.ts';
 import { dialogKey } from './dialog.ts';
 
 export class Dialogs {

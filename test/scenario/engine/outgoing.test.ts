@@ -467,8 +467,8 @@ describe('engine: requests of applications', () => {
     bob.send(text);
     bob.send(Buffer.from(text.toString().replace('CSeq: 1 OPTIONS', 'CSeq: one')));
     application.expectNothing();
-    assert.equal(lab.engine.stats().counters['refusals']?.['strayResponse'], 1);
-    assert.equal(lab.engine.stats().counters['refusals']?.['malformedResponse'], 1);
+    assert.equal(lab.engine.stats().counters.refusals['strayResponse'], 1);
+    assert.equal(lab.engine.stats().counters.refusals['malformedResponse'], 1);
     bob.respond(options, '200 OK');
     application.expect('sip', /200/);
     lab.assertIdle();
