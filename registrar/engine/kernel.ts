@@ -17,7 +17,7 @@ import {
   type EngineTimers,
 } from './options.ts';
 import { encodeResponse } from './response.ts';
-import type { EngineOutput, Listener } from './seam.ts';
+import type { EngineOutput, Listener, ResolvedTarget } from './seam.ts';
 import type { TimerContext, TimerHandle, TimerOwner } from './timers.ts';
 import type { ClientTransaction } from './transaction/client.ts';
 import { type ClientContext } from './transaction/client.ts';
@@ -197,6 +197,10 @@ export class Kernel implements TimerContext, TransportContext, ClientContext, Se
 
   removeClient(transaction: ClientTransaction): void {
     if (this.#clients.get(transaction.key) === transaction) this.#clients.delete(transaction.key);
+  }
+
+  targetFailed(target: ResolvedTarget): void {
+    this.emit({ kind: 'targetFailed', target });
   }
 
   client(key: string): ClientTransaction | undefined {

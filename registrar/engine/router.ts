@@ -105,7 +105,7 @@ export class Router {
       waiter.fail(input.targets.length === 0 ? 'nameNotFound' : 'unreachable');
       return;
     }
-    waiter.start(usable.map((place) => address(place, target)));
+    waiter.start(usable.map((place) => ({ ...address(place, target), isLocated: true })));
   }
 
   /** How a request is written before its way is known. */
@@ -162,7 +162,10 @@ function toHop(hop: Hop): Route {
   return { kind: 'targets', targets: [{ kind: 'hop', hop }] };
 }
 
-function address(target: ResolvedTarget, asked: Target): ClientTarget {
+function address(
+  target: ResolvedTarget,
+  asked: Target,
+): Extract<ClientTarget, { kind: 'address' }> {
   const isTls = target.transport === 'tls' || target.transport === 'wss';
   return {
     kind: 'address',

@@ -98,7 +98,9 @@ export type EngineOutput =
       readonly port: number | undefined;
       readonly transport: Transport | undefined;
       readonly secure: boolean;
-    };
+    }
+  /** A place that `resolved` named could not be reached, was silent, or said 503: others go first for a while. */
+  | { readonly kind: 'targetFailed'; readonly target: ResolvedTarget };
 
 /** The engine as its driver sees it. */
 export type SansIoEngine = {

@@ -254,6 +254,8 @@ export class EngineLab {
   heldConnects: Extract<EngineOutput, { kind: 'connect' }>[] | undefined;
   /** UDP ports from which the network reports that nobody is there. */
   readonly unreachable = new Set<number>();
+  /** Places that the resolver was told of as failed, `<transport> <address>:<port>`, in order. */
+  readonly failedTargets: string[] = [];
   readonly #peers = new Map<string, LabPeer>();
   readonly #flows = new Map<FlowId, LabPeer>();
   readonly #acceptors = new Map<string, (peer: LabPeer) => void>();
@@ -437,6 +439,11 @@ export class EngineLab {
           targets,
           error: undefined,
         });
+        return;
+      }
+      case 'targetFailed': {
+        const { transport, remote } = output.target;
+        this.failedTargets.push(`${transport} ${remote.address}:${remote.port}`);
       }
     }
   }

@@ -171,6 +171,9 @@ export class EngineDriver {
         return;
       case 'resolve':
         void this.#resolve(output);
+        return;
+      case 'targetFailed':
+        this.#resolver.markDead(output.target, performance.now());
     }
   }
 

@@ -73,6 +73,7 @@ export class Branch implements ClientUser, TimerOwner {
   cancel(): void {
     if (this.isDone || this.#isCancelWanted || !this.#isInvite) return;
     this.#isCancelWanted = true;
+    this.#transaction?.stay();
     if (this.#transaction?.hasProvisional === true) this.#sendCancel();
   }
 

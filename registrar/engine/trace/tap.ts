@@ -80,6 +80,7 @@ export class Tap {
       case 'sendControl':
       case 'closeControl':
       case 'resolve':
+      case 'targetFailed':
         // Nothing that was on the wire.
         return;
     }

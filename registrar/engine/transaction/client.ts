@@ -26,6 +26,7 @@ import type { TransactionContext } from './context.ts';
 
 /** RFC 3261 §18.1.1: larger requests do not go by UDP when anything else is possible. */
 const MAX_DATAGRAM_REQUEST = 1300;
+const SERVICE_UNAVAILABLE = 503;
 
 /**
  * Why a request got no answer: nobody answered in time, nobody could be reached, the connection to a registered
@@ -58,12 +59,26 @@ export type ClientTarget =
       /** True when TCP stands in for UDP only because the message is big. */
       readonly isUpgrade?: boolean;
       readonly mayUpgrade?: boolean;
+      /** A name led here: whoever resolved it wants to know when nobody answers. */
+      readonly isLocated?: boolean;
     };
+
+/** For requests whose answers nobody waits for. */
+export const NOBODY: ClientUser = {
+  clientResponse: ignore,
+  clientFailed: ignore,
+  clientEnded: ignore,
+};
+
+function ignore(): void {
+  // Nobody is there to be told.
+}
 
 export type ClientContext = TransactionContext & {
   /** Makes responses with this transaction's key find it, and stops that. */
   addClient(transaction: ClientTransaction): void;
   removeClient(transaction: ClientTransaction): void;
+  targetFailed(target: ResolvedTarget): void;
 };
 
 type ClientInput = InviteClientInput | NonInviteClientInput;
@@ -87,6 +102,8 @@ export class ClientTransaction implements TimerOwner, FlowUser {
   readonly #timers: TimerPair;
   readonly #original: RequestDraft;
   #targets: ClientTarget[] = [];
+  #target: ClientTarget | undefined;
+  #attempts = 0;
   #state: InviteClientState | NonInviteClientState | undefined;
   #received: ReceivedResponse | undefined;
   #ack: Buffer | undefined;
@@ -134,11 +151,23 @@ export class ClientTransaction implements TimerOwner, FlowUser {
     if (this.#failure !== undefined) return;
     const { statusCode } = response.message;
     this.#stopUpgradeTimer();
+    if (statusCode === SERVICE_UNAVAILABLE && this.finalStatus === 0) {
+      this.#blame();
+      if (this.#targets.length > 0) {
+        this.#leaveBusy(response);
+        return;
+      }
+    }
     if (statusCode < 200) this.hasProvisional = true;
     else if (this.finalStatus === 0) this.finalStatus = statusCode;
     this.#received = response;
     this.#step({ kind: 'response', statusCode });
     this.#received = undefined;
+  }
+
+  /** Tries no other place from now on: the request is to be cancelled where it is. */
+  stay(): void {
+    this.#targets = [];
   }
 
   flowClosed(): void {
@@ -183,6 +212,7 @@ export class ClientTransaction implements TimerOwner, FlowUser {
       this.#attempt('unreachable');
       return;
     }
+    this.#target = target;
     this.#isUpgrade = target.kind === 'address' && target.isUpgrade === true;
     this.#place(hop);
     if (hop.flow?.state === 'closed') {
@@ -220,6 +250,8 @@ export class ClientTransaction implements TimerOwner, FlowUser {
   }
 
   #begin(hop: Hop): void {
+    this.#attempts += 1;
+    this.hasProvisional = false;
     const isReliable = hop.flow !== undefined;
     const { sipTimers } = this.#context;
     this.#state = this.isInvite
@@ -241,12 +273,50 @@ export class ClientTransaction implements TimerOwner, FlowUser {
     const { hop } = this;
     const canRetry = this.finalStatus === 0 && !this.hasProvisional;
     if (this.#isUpgrade && hop !== undefined) this.#context.transports.noteTcpRefused(hop.remote);
+    else if (canRetry) this.#blame();
     if (canRetry && this.#targets.length > 0) {
       this.#leaveHop();
       this.#attempt('unreachable');
       return;
     }
     this.#step({ kind: 'transportError' });
+  }
+
+  /** RFC 3263 §4.3: silence is a failure of the place, as long as there has been nothing but silence. */
+  #timedOut(): void {
+    if (!this.hasProvisional && this.finalStatus === 0) {
+      this.#blame();
+      if (this.#targets.length > 0) {
+        this.#leaveHop();
+        this.#attempt('timeout');
+        return;
+      }
+    }
+    this.#failNow('timeout');
+  }
+
+  /**
+   * RFC 3263 §4.3: goes on to the next place. What is left of the transaction with this one still acknowledges and
+   * absorbs the repetitions of its answer.
+   */
+  #leaveBusy(response: ReceivedResponse): void {
+    const rest = new ClientTransaction(this.#context, this.#original, NOBODY, this.branch);
+    rest.hop = this.hop;
+    rest.branch = this.branch;
+    rest.draft = this.draft;
+    rest.bytes = this.bytes;
+    rest.#state = this.#state;
+    this.#leaveHop();
+    this.#context.addClient(rest);
+    rest.hop?.flow?.users.add(rest);
+    rest.receive(response);
+    this.#attempt('unreachable');
+  }
+
+  #blame(): void {
+    const target = this.#target;
+    if (target?.kind !== 'address' || target.isLocated !== true || this.#isUpgrade) return;
+    this.#context.targetFailed(target.target);
   }
 
   /** The connection that we hoped for does not come about: back to UDP. */
@@ -261,8 +331,10 @@ export class ClientTransaction implements TimerOwner, FlowUser {
       ? stepInviteClient(this.#state as InviteClientState, input as InviteClientInput)
       : stepNonInviteClient(this.#state as NonInviteClientState, input as NonInviteClientInput);
     this.#state = step.state;
+    const attempt = this.#attempts;
     for (const action of step.actions) {
-      if (this.#isStopped()) return;
+      // The action before may have sent the request elsewhere, in another transaction.
+      if (this.#isStopped() || this.#attempts !== attempt) return;
       this.#carryOut(action);
     }
   }
@@ -294,7 +366,7 @@ export class ClientTransaction implements TimerOwner, FlowUser {
         this.#timers.stop(action.timer);
         return;
       case 'timeout':
-        this.#failNow('timeout');
+        this.#timedOut();
         return;
       case 'transportFailed':
         this.#failNow(this.hop?.flow?.isOutbound === false ? 'gone' : 'unreachable');

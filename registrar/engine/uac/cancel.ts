@@ -1,20 +1,10 @@
 /** The CANCEL of an INVITE that we sent (RFC 3261 §9.1). */
 
 import type { RequestDraft } from '../request-draft.ts';
-import { ClientTransaction, type ClientContext, type ClientUser } from '../transaction/client.ts';
+import { ClientTransaction, NOBODY, type ClientContext } from '../transaction/client.ts';
 
 const MAX_FORWARDS = 70;
 const NO_BODY = Buffer.alloc(0);
-
-const NOBODY: ClientUser = {
-  clientResponse: ignore,
-  clientFailed: ignore,
-  clientEnded: ignore,
-};
-
-function ignore(): void {
-  // The answer to a CANCEL says nothing: what counts is the answer to the INVITE.
-}
 
 /** The CANCEL as it follows from the INVITE; only `headers` may be chosen. */
 export function cancelDraft(invite: RequestDraft, headers: RequestDraft['headers']): RequestDraft {
@@ -42,6 +32,7 @@ export function sendCancel(
 ): ClientTransaction | undefined {
   const { hop, branch, draft } = invite;
   if (hop === undefined) return undefined;
+  // The answer to a CANCEL says nothing: what counts is the answer to the INVITE.
   const cancel = new ClientTransaction(context, cancelDraft(draft, headers), NOBODY, branch);
   cancel.start([{ kind: 'hop', hop }]);
   return cancel;

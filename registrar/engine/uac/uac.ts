@@ -167,6 +167,7 @@ export class Uac implements UacRequestOwner {
     }
     request.cancelHeaders = templateHeaders(template);
     request.cancel = 'wanted';
+    request.transaction?.stay();
     const cancel = this.#cancelIfAllowed(request);
     const hop = request.transaction?.hop;
     const trace: Trace =
@@ -180,6 +181,7 @@ export class Uac implements UacRequestOwner {
   cancelQuietly(request: UacRequest): void {
     if (request.isFinal || request.cancel !== 'none') return;
     request.cancel = 'wanted';
+    request.transaction?.stay();
     this.#cancelIfAllowed(request);
   }
 
