@@ -274,7 +274,7 @@ describe('bad input to the whole switch', function () {
         await bruno.register();
         const call = await anna.invite(bruno.aor, { sdp });
         const refusal = call.outgoing?.final();
-        const called = await bruno.expectCall(3000).catch(() => undefined);
+        const called = await bruno.expectCall(1000).catch(() => undefined);
         await called?.reject(488);
         const response = await refusal;
         assert.ok(response && response.statusCode >= 400, anna.transcript());
@@ -391,6 +391,11 @@ describe('bad input to the whole switch', function () {
     const anna = await person('anna', { transport: 'tcp' });
     await anna.register();
     for (const socket of sockets) socket.destroy();
+    const end = Date.now() + 10_000;
+    const connections = async (): Promise<number> =>
+      (await parley.running.holdings()).engine['connections'] ?? 0;
+    while ((await connections()) > 1 && Date.now() < end) await sleep(50);
+    assert.equal(await connections(), 1, 'only who registered is still connected');
   });
 });
 
@@ -454,6 +459,10 @@ describe('bad input to the control connection of an engine in use', function () 
       await anna.close();
       socket.destroy();
       await parley.nothingLeft();
+      const end = Date.now() + 5000;
+      while ((await engine.stats()).applications > 1 && Date.now() < end) await sleep(20);
+      const { applications, dialogs, pendingRequests, sentRequests } = await engine.stats();
+      assert.deepEqual([applications, dialogs, pendingRequests, sentRequests], [1, 0, 0, 0]);
     });
   }
 });

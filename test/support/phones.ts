@@ -8,7 +8,7 @@ import type { Phone, PhoneSettings } from './phones/phone.ts';
 import { Twinkle } from './phones/twinkle.ts';
 
 export { SILENCE_BEFORE_SECONDS } from './phones/phone.ts';
-export type { Phone, PhoneCodec, PhoneSettings } from './phones/phone.ts';
+export type { Phone, PhoneCodec } from './phones/phone.ts';
 
 const MAKES = {
   baresip: Baresip,
