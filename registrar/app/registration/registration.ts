@@ -8,6 +8,8 @@ import type { SipHeaders, SipResponse } from '../srf.ts';
 import { parseRegister } from './parse-register.ts';
 
 const STATUS_TOO_BRIEF = 423;
+/** How often a device should show that its connection lives: below what the NATs of homes and mobile networks keep. */
+const FLOW_TIMER_SECONDS = 120;
 
 export function installRegistration(
   context: Pick<SwitchContext, 'requests' | 'authenticator' | 'domain' | 'config' | 'clock'>,
@@ -24,10 +26,13 @@ export function installRegistration(
     const bindings = await registered(response, () => location.register(register));
     if (bindings === undefined) return true;
     const nowMs = clock.wallMs();
-    const isOutbound = bindings.some(
-      ({ callId, regId }) => regId !== undefined && callId === register.callId,
-    );
-    response.send(200, { headers: headersFor(bindings, nowMs, isOutbound) });
+    // By UDP its keep-alives would be STUN, which nobody answers here: there it is a device without outbound.
+    const isOutbound =
+      register.transport !== 'udp' &&
+      hasOption(request.get('supported'), 'outbound') &&
+      bindings.some(({ callId, regId }) => regId !== undefined && callId === register.callId);
+    const headers = headersFor(bindings, nowMs);
+    response.send(200, { headers: isOutbound ? { ...headers, ...OUTBOUND } : headers });
     return true;
   });
 
@@ -50,14 +55,19 @@ export function installRegistration(
  * All bindings with what is left of their lives; the engine reads there how long to keep the connection in mind.
  * No pub-gruu: a device that got one would put it into every Contact.
  */
-function headersFor(bindings: readonly Binding[], nowMs: number, isOutbound: boolean): SipHeaders {
+function headersFor(bindings: readonly Binding[], nowMs: number): SipHeaders {
   const headers: SipHeaders = { Date: new Date(nowMs).toUTCString() };
   if (bindings.length > 0) {
     headers['Contact'] = bindings.map((binding) => contactOf(binding, nowMs)).join(', ');
   }
-  // RFC 5626 section 6: tells the device that its reg-id was understood.
-  if (isOutbound) headers['Require'] = 'outbound';
   return headers;
+}
+
+/** RFC 5626: its reg-id was understood (section 6), and by when it should send a double CRLF (section 5.4). */
+const OUTBOUND: SipHeaders = { Require: 'outbound', 'Flow-Timer': String(FLOW_TIMER_SECONDS) };
+
+function hasOption(header: string | undefined, tag: string): boolean {
+  return header?.split(',').some((option) => option.trim().toLowerCase() === tag) ?? false;
 }
 
 function contactOf(binding: Binding, nowMs: number): string {

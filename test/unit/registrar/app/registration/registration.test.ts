@@ -115,9 +115,25 @@ describe('REGISTER (RFC 3261 section 10.3)', () => {
     assert.deepEqual([status, headers['Min-Expires']], [423, '60']);
   });
 
-  it('says that it understood reg-id (RFC 5626 section 6)', async () => {
-    const contact = '<sip:a@h;transport=tcp>;reg-id=1;+sip.instance="<urn:uuid:1>"';
-    assert.equal((await register({ Contact: contact })).headers['Require'], 'outbound');
+  it('says that it understood reg-id, and when the device should ping (RFC 5626 sections 5.4 and 6)', async () => {
+    const Contact = '<sip:a@h;transport=tcp>;reg-id=1;+sip.instance="<urn:uuid:1>"';
+    const Supported = 'path, Outbound';
+    const of = async (
+      cseq: number,
+      more: Readonly<Record<string, string>>,
+      transport: string,
+    ): Promise<unknown[]> => {
+      const request = { Contact, CSeq: `${cseq} REGISTER`, ...more };
+      const { status, headers } = await register(request, { transport });
+      return [status, headers['Require'], headers['Flow-Timer']];
+    };
+    assert.deepEqual(await of(1, { Supported }, 'tcp'), [200, 'outbound', '120']);
+    assert.deepEqual(await of(2, { Supported }, 'tls'), [200, 'outbound', '120']);
+    // Nobody asked for it, or it could not be kept: no word of it.
+    assert.deepEqual(await of(3, {}, 'tcp'), [200, undefined, undefined]);
+    assert.deepEqual(await of(4, { Supported }, 'udp'), [200, undefined, undefined]);
+    const plain = { Supported, Contact: '<sip:b@h>', 'Call-ID': 'other' };
+    assert.deepEqual(await of(1, plain, 'tcp'), [200, undefined, undefined]);
   });
 
   it('reads a lifetime that is nonsense as an hour', async () => {
