@@ -9,7 +9,7 @@ import type { Transport } from './seam.ts';
 import type { Hop } from './transport/flow.ts';
 
 /** `localhost` where a host stands: behind the user part, or behind the scheme. */
-const LOCALHOST = /(?<=@|sips?:)localhost(?![\w.:-])/;
+const LOCALHOST = /(?<=@|sips?:)localhost(?![\w.:@-])/;
 
 /** What we call ourselves where an application did not say, until the way out is known. */
 export const OWN_ADDRESS = '<sip:localhost>';
