@@ -6,16 +6,22 @@ import type { Context } from 'mocha';
 
 const PLACES = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/usr/local/bin'];
 
-/** Is there an executable of that name on the search path? */
+/** Where the executable of that name is on the search path, if it is. */
+export function pathOf(program: string): string | undefined {
+  return PLACES.filter((place) => place !== '')
+    .map((place) => path.join(place, program))
+    .find((file) => {
+      try {
+        accessSync(file, constants.X_OK);
+        return true;
+      } catch {
+        return false;
+      }
+    });
+}
+
 export function isInstalled(program: string): boolean {
-  return PLACES.filter((place) => place !== '').some((place) => {
-    try {
-      accessSync(path.join(place, program), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
+  return pathOf(program) !== undefined;
 }
 
 /**
