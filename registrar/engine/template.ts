@@ -68,11 +68,6 @@ export function looksLikeSdp(body: Buffer): boolean {
   return body.length >= 3 && body[0] === 0x76 && body[1] === 0x3d && body[2] === 0x30;
 }
 
-/** The first header of this name in lower case, whatever the spelling of the line. */
-export function headerLine(headers: readonly HeaderLine[], name: string): string | undefined {
-  return headers.find(([candidate]) => candidate === name)?.[1];
-}
-
 /** The start line as the application wrote it. */
 export function startLineOf(text: Buffer): string {
   const end = text.indexOf('\r\n', 0, 'latin1');

@@ -44,8 +44,8 @@ export class ServerTransaction implements TimerOwner {
   /** Until the final response; repetitions are recognised by the key alone. */
   request: SipMessage | undefined;
   readonly hop: Hop;
-  /** The top Via with `received` and `rport`. */
-  readonly topVia: string;
+  /** The top Via with `received` and `rport`; `''` after the final response. */
+  topVia: string;
   readonly isInvite: boolean;
   /** Until the final response. */
   user: ServerUser | undefined;
@@ -59,6 +59,8 @@ export class ServerTransaction implements TimerOwner {
   readonly #timers: TimerPair;
   #state: InviteServerState | NonInviteServerState;
   #response: Buffer | undefined;
+  /** The final response as text: much smaller to keep than a piece of a pool of buffers. */
+  #kept: string | undefined;
   #wasSent = true;
 
   constructor(
@@ -115,6 +117,7 @@ export class ServerTransaction implements TimerOwner {
     this.#wasSent = true;
     this.#context.counters.responsesSent.add(String(statusCode));
     this.#step({ kind: 'respond', statusCode });
+    if (this.hasFinalResponse) this.#shrink();
     return this.#wasSent;
   }
 
@@ -165,8 +168,17 @@ export class ServerTransaction implements TimerOwner {
   }
 
   #send(): void {
-    if (this.#response === undefined) return;
-    this.#wasSent = this.#context.transports.send(this.hop, this.#response);
+    const bytes = this.#response ?? (this.#kept && Buffer.from(this.#kept, 'latin1'));
+    if (!bytes) return;
+    this.#wasSent = this.#context.transports.send(this.hop, bytes);
+  }
+
+  /** Thousands of answered requests are kept for half a minute, only to be answered again. */
+  #shrink(): void {
+    this.topVia = '';
+    if (this.isInvite || this.#response === undefined) return;
+    this.#kept = this.isEnded ? undefined : this.#response.toString('latin1');
+    this.#response = undefined;
   }
 
   #end(): void {
