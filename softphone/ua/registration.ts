@@ -57,7 +57,8 @@ export function judgeReply(
     return { kind: 'registered', expiresSeconds };
   }
   if (statusCode === 423) return judgeTooBrief(reply, wantedSeconds);
-  const isTemporary = statusCode >= 500 || [408, 429, 480].includes(statusCode);
+  const isTemporary =
+    (statusCode >= 500 && statusCode < 600) || [408, 429, 480].includes(statusCode);
   if (!isTemporary) return { kind: 'refused' };
   const retryAfter = /^\s*(\d{1,6})/.exec(reply.headers('retry-after')[0] ?? '')?.[1];
   return {

@@ -1,6 +1,6 @@
 /** Texts of MESSAGE (RFC 3428): what came, whoever packed it how; and what goes out. */
 
-import { constants, gunzipSync, inflateSync } from 'node:zlib';
+import { gunzipSync, inflateSync } from 'node:zlib';
 import { parseCpim } from './cpim.ts';
 
 /** A text for a person. */
@@ -55,7 +55,7 @@ function readCpim(body: Buffer): ReceivedContent {
 
 function decoded(body: Buffer, encoding: string | undefined): Buffer | undefined {
   const name = encoding?.trim().toLowerCase() ?? 'identity';
-  const options = { maxOutputLength: MAXIMUM_BYTES, finishFlush: constants.Z_SYNC_FLUSH };
+  const options = { maxOutputLength: MAXIMUM_BYTES };
   try {
     if (name === 'deflate') return inflateSync(body, options);
     if (name === 'gzip') return gunzipSync(body, options);
