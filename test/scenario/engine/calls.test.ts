@@ -200,6 +200,35 @@ describe('engine: calls that come in', () => {
     lab.assertIdle();
   });
 
+  it('repeats the 2xx to a re-INVITE until its ACK, and hangs up without one (RFC 3261 §14.2)', () => {
+    const toTag = establish();
+    const reinvite = (sequence: number): void => {
+      phone.send(requestFrom(phone, 'INVITE', { toTag, sequence, body: SDP }));
+      phone.expect(/^100/);
+      const id = application.expect('sip', /^INVITE/).fields[8] ?? '';
+      application.respond(id, '200 OK', [], SDP);
+      phone.expect(/^200/);
+    };
+    reinvite(2);
+    lab.advance(600);
+    phone.expect(/^200/);
+    phone.send(requestFrom(phone, 'ACK', { toTag, sequence: 1 }));
+    lab.advance(1_000);
+    phone.expect(/^200/);
+    phone.send(requestFrom(phone, 'ACK', { toTag, sequence: 2 }));
+    application.expect('sip', /^ACK/);
+    lab.advance(10_000);
+    phone.expectNothing();
+    reinvite(3);
+    lab.advance(32_100);
+    const bye = phone.received.find(({ method }) => method === 'BYE');
+    assert.ok(bye);
+    phone.forget();
+    phone.respond(bye, '200 OK');
+    application.expect('sip', /^BYE/);
+    lab.assertIdle();
+  });
+
   it('keeps the remote target when the re-INVITE is refused', () => {
     const toTag = establish();
     const contact = '<sip:alice@127.0.0.1:5095>';

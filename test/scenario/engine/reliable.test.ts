@@ -118,12 +118,18 @@ describe('engine: reliable provisional responses (RFC 3262)', () => {
   it('do not hold back a 2xx when they carried no session description', () => {
     const id = invite();
     application.respond(id, '180 Ringing', RELIABLE);
-    const { toTag } = phone.expect(/^180/);
+    const ringing = phone.expect(/^180/);
+    const { toTag } = ringing;
     application.respond(id, '200 OK', [], SDP);
     phone.expect(/^200/);
+    // RFC 3262 §3: a PRACK that comes after the 2xx is answered all the same.
+    prack(toTag, `${ringing.header('RSeq') ?? ''} 1 INVITE`);
+    acceptPrack();
+    prack(toTag, `${ringing.header('RSeq') ?? ''} 1 INVITE`, 3);
+    phone.expect(/^481/);
     phone.send(requestFrom(phone, 'ACK', { toTag }));
     application.expect('sip', /^ACK/);
-    phone.send(requestFrom(phone, 'BYE', { toTag, sequence: 2 }));
+    phone.send(requestFrom(phone, 'BYE', { toTag, sequence: 4 }));
     application.respond(application.next().fields[8] ?? '', '200 OK');
     lab.advance(40_000);
     phone.forget();
