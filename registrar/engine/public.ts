@@ -7,7 +7,8 @@ import type { EngineStartOptions, RunningEngine } from './run.ts';
 import type { EngineWorkerMessage, EngineWorkerRequest } from './worker.ts';
 
 export { loadIdentity, selfSignedIdentity } from './io/identity.ts';
-export type { EngineStartOptions, ListenRequest } from './run.ts';
+export type { EngineCounts } from './counters.ts';
+export type { EngineStartOptions } from './run.ts';
 export type EngineStats = ReturnType<RunningEngine['stats']>;
 
 export type EngineHandle = RunningEngine['details'] & {

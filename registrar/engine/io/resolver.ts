@@ -2,6 +2,7 @@
 import { promises as dns } from 'node:dns';
 import net from 'node:net';
 import type { ResolvedTarget, Transport } from '../seam.ts';
+import { defaultPort } from '../transport/target.ts';
 
 /** The DNS questions that RFC 3263 asks; tests give their own answers. Each rejects when there is no such record. */
 export type DnsQuestions = {
@@ -175,20 +176,6 @@ function srvServices(host: string, transports: readonly Transport[]): readonly S
 
 function target(transport: Transport, address: string, port: number | undefined): ResolvedTarget {
   return { transport, remote: { address, port: port ?? defaultPort(transport) } };
-}
-
-function defaultPort(transport: Transport): number {
-  switch (transport) {
-    case 'udp':
-    case 'tcp':
-      return 5060;
-    case 'tls':
-      return 5061;
-    case 'ws':
-      return 80;
-    case 'wss':
-      return 443;
-  }
 }
 
 function keyOf({ transport, remote }: ResolvedTarget): string {
