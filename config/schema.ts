@@ -140,14 +140,31 @@ const limits = z.strictObject({
   /** Connections of every kind: TCP, TLS, WebSocket. */
   maxTcpConnections: z.int().min(1).max(1_000_000).default(20_000),
   maxTcpConnectionsPerAddress: z.int().min(1).max(1_000_000).default(2000),
+  /** What a peer may leave unread before it loses its connection. */
+  maxUnreadBytesPerConnection: z.int().min(65_536).max(1_073_741_824).default(4_194_304),
+  /** A connection that was opened to us: how long until its first message, how long one message may take to come. */
+  firstMessageSeconds: seconds(1, 3600).default(32),
+  stalledMessageSeconds: seconds(1, 3600).default(10),
+  /** And how long it may be idle while no device is registered by it and no call goes over it. */
+  unusedConnectionSeconds: seconds(1, 86_400).default(300),
   /** Beyond these a request gets 503 with Retry-After. */
   maxTransactions: z.int().min(100).max(10_000_000).default(100_000),
+  /** With those that are only kept to answer repetitions. */
+  maxRetainedTransactions: z.int().min(100).max(10_000_000).default(300_000),
+  /** New requests that the engine has taken and the registrar has not got to; they bound the delay under overload. */
+  maxWaitingRequests: z.int().min(1).max(1_000_000).default(1000),
+  /** 503 sent each second while that bound is reached; what is more gets no answer. */
+  refusalsPerSecond: z.int().min(0).max(1_000_000).default(2000),
+  /** Requests of one call that wait for their answer. */
+  maxRequestsPerDialog: z.int().min(1).max(100_000).default(64),
   maxDialogs: z.int().min(10).max(10_000_000).default(50_000),
   maxHeaderBytes: z.int().min(1300).max(65_000).default(16_384),
   maxHeaders: z.int().min(20).max(10_000).default(128),
-  /** New requests from one address: how many for ever, how many at once; this machine has no limit. 0: nobody has. */
+  /** New requests from one address (IPv6: one /64 network): how many for ever, how many at once. 0: nobody has a limit. */
   requestsPerSecondPerAddress: z.int().min(0).max(1_000_000).default(2000),
   requestBurstPerAddress: z.int().min(0).max(1_000_000).default(4000),
+  /** Who is not held to that: this machine, unless it is a proxy for others. */
+  unlimitedAddresses: z.array(address).default(['127.0.0.1', '::1']),
   /** Wrong passwords from one address, or for one account, before answers are delayed. */
   freeAuthenticationFailures: z.int().min(0).max(1000).default(5),
 });

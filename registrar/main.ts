@@ -18,6 +18,7 @@ import {
   loadIdentity,
   selfSignedIdentity,
   startEngine,
+  type EngineCounts,
   type EngineHandle,
   type EngineStartOptions,
 } from './engine/public.ts';
@@ -50,6 +51,10 @@ export type RunningSwitch = {
   readonly otherRealms: readonly string[];
   readonly context: SwitchContext;
   holdings(): Promise<Holdings>;
+  /** What the engine has counted since it began, see docs/counters.md; undefined with an external engine. */
+  counters(): Promise<EngineCounts | undefined>;
+  /** Writes that and what is held to the log, at level info. */
+  logCounters(): Promise<void>;
   /** Reads the certificate again, for new connections. @throws ConfigError, and keeps the old one */
   reloadCertificate(): Promise<void>;
   /** Ends every call and room politely, closes everything; safe to call twice. */
@@ -107,21 +112,35 @@ async function start(
     app.close();
     return Promise.resolve();
   });
-  return runningSwitch({ config, app, relay, engine: engine?.handle, opened });
+  return runningSwitch({ config, log, app, relay, engine: engine?.handle, opened });
 }
 
 type Parts = {
   readonly config: Config;
+  readonly log: Log;
   readonly app: App;
   readonly relay: MediaRelay;
   readonly engine: EngineHandle | undefined;
   readonly opened: Opened;
 };
 
-function runningSwitch({ config, app, relay, engine, opened }: Parts): RunningSwitch {
+function runningSwitch({ config, log, app, relay, engine, opened }: Parts): RunningSwitch {
   let stopping: Promise<void> | undefined;
+  const holdings = async (): Promise<Holdings> => ({
+    ...app.activity(),
+    engine: engine === undefined ? {} : heldIn(await engine.stats()),
+    relayPorts: (await relay.statistics()).portsInUse,
+  });
+  const counters = async (): Promise<EngineCounts | undefined> =>
+    engine === undefined ? undefined : (await engine.stats()).counters;
+  const logCounters = async (): Promise<void> => {
+    const [counted, held] = await Promise.all([counters(), holdings()]);
+    log.info('switch.counted', () => ({ counters: counted, holdings: held }));
+  };
   const stop = async (): Promise<void> => {
     await app.end(config.shutdownGraceSeconds * 1000);
+    // A part that has died can say nothing any more.
+    await logCounters().catch(() => undefined);
     await closeAll(opened);
   };
   const relayLost = new Promise<string>((resolve) => {
@@ -141,16 +160,14 @@ function runningSwitch({ config, app, relay, engine, opened }: Parts): RunningSw
       await engine.exchangeIdentity(await identityOf(config, app.context.domain.name));
     },
     stop: () => (stopping ??= stop()),
-    holdings: async () => ({
-      ...app.activity(),
-      engine: engine === undefined ? {} : heldIn(await engine.stats()),
-      relayPorts: (await relay.statistics()).portsInUse,
-    }),
+    holdings,
+    counters,
+    logCounters,
   };
 }
 
 /** Ourselves, and what only ever rises. */
-const NOT_HELD: ReadonlySet<string> = new Set(['applications', 'refusedConnections']);
+const NOT_HELD: ReadonlySet<string> = new Set(['applications']);
 
 function heldIn(stats: object): Record<string, number> {
   const numbers: Record<string, number> = {};
@@ -180,6 +197,7 @@ function startRelay({ relay, rtp }: Config, log: Log): Promise<MediaRelay> {
 
 const LOOPBACK = '127.0.0.1';
 const SECRET_BYTES = 24;
+const SECOND_MS = 1000;
 
 type OwnEngine = {
   readonly handle: EngineHandle;
@@ -210,9 +228,20 @@ async function startOwnEngine(
         headerCount: limits.maxHeaders,
         requestsPerSecondPerAddress: limits.requestsPerSecondPerAddress,
         requestBurstPerAddress: limits.requestBurstPerAddress,
+        unboundAddresses: limits.unlimitedAddresses,
         messageBytes: sip.maxMessageBytes,
+        queuedBytesPerFlow: limits.maxUnreadBytesPerConnection,
+        retainedTransactions: limits.maxRetainedTransactions,
+        waitingRequests: limits.maxWaitingRequests,
+        refusalsPerSecond: limits.refusalsPerSecond,
+        requestsPerDialog: limits.maxRequestsPerDialog,
       },
-      timers: engineTimers,
+      timers: {
+        firstMessageMs: limits.firstMessageSeconds * SECOND_MS,
+        stalledMessageMs: limits.stalledMessageSeconds * SECOND_MS,
+        unusedFlowMs: limits.unusedConnectionSeconds * SECOND_MS,
+        ...engineTimers,
+      },
       trace: traceOf(config),
     });
     return { handle, address: { host: LOOPBACK, port: handle.controlPort, secret } };
@@ -326,6 +355,10 @@ export async function serve(config: Config, options: ServeOptions): Promise<numb
         options.print(`The certificate stays as it was: ${reason}\n`);
       },
     );
+  });
+  process.on('SIGUSR2', () => {
+    // The log says it when the switch is about to end.
+    running.logCounters().catch(() => undefined);
   });
   const lost = await Promise.race([asked, running.lost]);
   if (lost !== undefined) options.print(`Stopping: ${lost}\n`);

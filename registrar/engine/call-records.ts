@@ -34,7 +34,8 @@ export class CallRecords {
 
   #tell(name: string, source: Source, detail: string | undefined, sip: Buffer): void {
     if (!this.#isOn) return;
-    const application = this.#kernel.applications.select(name);
+    const { applications, nowMs } = this.#kernel;
+    const application = applications.select(name, nowMs);
     if (application === undefined) return;
     this.#kernel.reports.callRecord(application.id, { name, source, detail }, sip);
   }

@@ -46,7 +46,7 @@ export class Kernel implements TimerContext, TransportContext, ClientContext, Se
   readonly ids: Ids;
   readonly transports: Transports;
   readonly flowTable: FlowTable;
-  readonly applications = new Applications();
+  readonly applications: Applications;
   readonly dialogs = new Dialogs();
   readonly reports: Reports;
   /** The To tag of answers that we keep no state for; the same for a request and its repetitions. */
@@ -67,6 +67,10 @@ export class Kernel implements TimerContext, TransportContext, ClientContext, Se
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.timers = { ...DEFAULT_TIMERS, ...options.timers };
     this.sipTimers = deriveTimers(this.timers);
+    this.applications = new Applications({
+      maxUnread: this.limits.waitingRequests,
+      givenUpAfterMs: this.timers.answerMs,
+    });
     this.messageLimits = {
       maxHeaderBytes: this.limits.headerBytes,
       maxHeaderCount: this.limits.headerCount,
@@ -82,10 +86,6 @@ export class Kernel implements TimerContext, TransportContext, ClientContext, Se
 
   get unsentBytesPerFlow(): number {
     return this.limits.unsentBytesPerFlow;
-  }
-
-  get idleFlowMs(): number {
-    return this.timers.idleFlowMs;
   }
 
   get inventedFailureMs(): number {
@@ -108,8 +108,9 @@ export class Kernel implements TimerContext, TransportContext, ClientContext, Se
     return this.#clients.size;
   }
 
+  /** Without the one that looks after open connections. */
   get timerCount(): number {
-    return this.#wheel.size;
+    return this.#wheel.size - (this.transports.isSweeping ? 1 : 0);
   }
 
   get nextTimerMs(): number | undefined {

@@ -16,7 +16,7 @@ import { dialogIdOf, type Dialog } from './dialog/dialog.ts';
 import type { DialogLifecycle } from './dialog/lifecycle.ts';
 import { MIN_SESSION_SECONDS, type SessionTimers } from './dialog/session-timer.ts';
 import type { Kernel } from './kernel.ts';
-import { RequestBudget } from './overload.ts';
+import { RequestBudget, TokenBucket } from './overload.ts';
 import type { HeaderLine } from './template.ts';
 import { encodeReceived, restOfList } from './text.ts';
 import { ServerTransaction } from './transaction/server.ts';
@@ -63,11 +63,15 @@ export class Network implements MessageSink {
   readonly #parts: NetworkParts;
   readonly #kernel: Kernel;
   readonly #budget: RequestBudget;
+  /** For the 503 that say that applications are behind. */
+  readonly #refusals: TokenBucket;
 
   constructor(parts: NetworkParts) {
     this.#parts = parts;
     this.#kernel = parts.kernel;
-    this.#budget = new RequestBudget(parts.kernel.limits);
+    const { limits, nowMs } = parts.kernel;
+    this.#budget = new RequestBudget(limits);
+    this.#refusals = new TokenBucket(limits.refusalsPerSecond, limits.refusalsPerSecond, nowMs);
   }
 
   message(bytes: Buffer, hop: Hop): void {
@@ -124,6 +128,7 @@ export class Network implements MessageSink {
     }
     const label = isKnownMethod(message.method) ? message.method : 'other';
     this.#kernel.counters.requestsReceived.add(label);
+    if (isNew(message) && !this.#mayEnter(message, hop)) return;
     const problem = validateRequest(message, this.#kernel.messageLimits);
     const topVia = stampedVia(message, hop);
     if (problem !== undefined || key === undefined || topVia === undefined) {
@@ -131,6 +136,36 @@ export class Network implements MessageSink {
       return;
     }
     this.#arrive({ message, hop, key, topVia });
+  }
+
+  /**
+   * The rate of its sender, and whether applications keep up. Asked before the request is looked at any closer, so that
+   * what there is too much of costs little; a refusal keeps nothing.
+   */
+  #mayEnter(message: SipMessage, hop: Hop): boolean {
+    if (!this.#isWithinBudget(message, hop)) return false;
+    const { nowMs, applications } = this.#kernel;
+    if (!applications.areBehind(message.method.toLowerCase(), nowMs)) return true;
+    this.#turnAway(message, hop, this.#refusals.take(nowMs) ? 'behindRefused' : 'behindDropped');
+    return false;
+  }
+
+  #isWithinBudget(message: SipMessage, hop: Hop): boolean {
+    const admission = this.#budget.admit(hop.remote.address, this.#kernel.nowMs);
+    if (admission === 'served') return true;
+    this.#turnAway(message, hop, admission === 'refused' ? 'rateRefused' : 'rateDropped');
+    return false;
+  }
+
+  #turnAway(
+    message: SipMessage,
+    hop: Hop,
+    kind: `${'rate' | 'behind'}${'Refused' | 'Dropped'}`,
+  ): void {
+    this.#kernel.counters.refusals.add(kind);
+    if (kind === 'rateDropped' || kind === 'behindDropped') return;
+    const topVia = stampedVia(message, hop);
+    if (topVia !== undefined) this.#refuse({ message, hop, topVia }, 503, RETRY_AFTER);
   }
 
   #refuseMalformed(message: SipMessage, hop: Hop, problem: MessageProblem | undefined): void {
@@ -156,12 +191,7 @@ export class Network implements MessageSink {
       this.#cancel(arrival);
       return;
     }
-    const admission = this.#budget.admit(hop.remote.address, this.#kernel.nowMs);
-    if (admission !== 'served') {
-      this.#kernel.counters.refusals.add(admission === 'refused' ? 'rateRefused' : 'rateDropped');
-      if (admission === 'refused') this.#refuse(arrival, 503, RETRY_AFTER);
-      return;
-    }
+    if (!isNew(message) && !this.#isWithinBudget(message, hop)) return;
     if (toTag !== undefined && this.#outsideItsDialog(arrival, toTag)) return;
     if (message.method === 'ACK') {
       this.#kernel.counters.refusals.add('strayAck');
@@ -283,6 +313,10 @@ export class Network implements MessageSink {
     // RFC 3261 §12.2.2: out of order.
     const isLate = dialog.remoteSequence !== undefined && cseq.sequence < dialog.remoteSequence;
     if (isLate) return { kind: 'outOfOrder', status: 500 };
+    const isBusy = this.#parts.uas.pendingIn(dialog) >= this.#kernel.limits.requestsPerDialog;
+    if (isBusy && method !== 'BYE') {
+      return { kind: 'dialogBusy', status: 503, headers: RETRY_AFTER };
+    }
     switch (method) {
       case 'PRACK':
         return this.#isExpectedPrack(message, dialog)
@@ -335,6 +369,7 @@ export class Network implements MessageSink {
     const via = readVia(message);
     const transaction = via && this.#kernel.server(cancelledTransactionKey(message));
     if (transaction === undefined) {
+      if (!this.#isWithinBudget(message, hop)) return;
       this.#kernel.counters.refusals.add('noDialog');
       this.#refuse(arrival, 481);
       return;
@@ -389,6 +424,18 @@ function readVia(message: SipMessage): Via | undefined {
     return message.topVia();
   } catch (error) {
     if (error instanceof ParseError) return undefined;
+    throw error;
+  }
+}
+
+/** Begins something, as far as can be seen without looking closer: names no dialog, no transaction. */
+function isNew(message: SipMessage): boolean {
+  const { method } = message;
+  if (method === 'ACK' || method === 'CANCEL') return false;
+  try {
+    return message.toTag === undefined;
+  } catch (error) {
+    if (error instanceof ParseError) return true;
     throw error;
   }
 }

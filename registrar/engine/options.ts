@@ -16,16 +16,30 @@ export type EngineLimits = {
   /** Start line and headers together. */
   readonly headerBytes: number;
   readonly headerCount: number;
-  /** Stream connections that peers opened, and how many of them from one address; kept by whoever owns the sockets. */
+  /** New requests that one application has been given and has not got to; new ones beyond it get 503. */
+  readonly waitingRequests: number;
+  /** How many of those 503 are sent each second; what is more gets no answer. */
+  readonly refusalsPerSecond: number;
+  /** Requests of one dialog that wait for their answer; 503 beyond it. */
+  readonly requestsPerDialog: number;
+  /**
+   * Stream connections that peers opened, and how many of them from one address (IPv6: one /64 network); kept by
+   * whoever owns the sockets.
+   */
   readonly flows: number;
   readonly flowsPerAddress: number;
-  /** New requests from one address, sustained, and how many at once; 0 is no bound. Responses do not count. */
+  /**
+   * New requests from one address (IPv6: one /64 network), sustained, and how many at once; 0 is no bound. Responses,
+   * repetitions and requests of dialogs do not count.
+   */
   readonly requestsPerSecondPerAddress: number;
   readonly requestBurstPerAddress: number;
   /** Addresses without that bound. */
   readonly unboundAddresses: readonly string[];
   /** Bytes waiting for a stream connection that is still being opened. */
   readonly unsentBytesPerFlow: number;
+  /** Bytes that a peer does not read: it loses its connection beyond them. Kept by whoever owns the sockets. */
+  readonly queuedBytesPerFlow: number;
 };
 
 export const DEFAULT_LIMITS: EngineLimits = {
@@ -35,12 +49,16 @@ export const DEFAULT_LIMITS: EngineLimits = {
   messageBytes: 65_536,
   headerBytes: 16_384,
   headerCount: 128,
+  waitingRequests: 1_000,
+  refusalsPerSecond: 2_000,
+  requestsPerDialog: 64,
   flows: 20_000,
   flowsPerAddress: 1_000,
   requestsPerSecondPerAddress: 500,
   requestBurstPerAddress: 1_000,
   unboundAddresses: ['127.0.0.1', '::1'],
   unsentBytesPerFlow: 262_144,
+  queuedBytesPerFlow: 4_194_304,
 };
 
 /** Durations that RFC 3261 lets an administrator choose, and those of the control protocol; in milliseconds. */
@@ -58,6 +76,12 @@ export type EngineTimers = {
   readonly inventedFailureMs: number;
   /** How long a connection that we opened may be idle before we close it. */
   readonly idleFlowMs: number;
+  /** How long a connection that a peer opened may take to send its first whole message. */
+  readonly firstMessageMs: number;
+  /** How long a message may stay unfinished on a connection. */
+  readonly stalledMessageMs: number;
+  /** How long a connection that a peer opened may be idle while nobody is registered, talks or waits on it. */
+  readonly unusedFlowMs: number;
   /** How long we try to reach a UDP peer by TCP with a message that is too big for a datagram. */
   readonly tcpUpgradeMs: number;
 };
@@ -71,6 +95,9 @@ export const DEFAULT_TIMERS: EngineTimers = {
   timerCMs: 185_000,
   inventedFailureMs: 5,
   idleFlowMs: 120_000,
+  firstMessageMs: 32_000,
+  stalledMessageMs: 10_000,
+  unusedFlowMs: 300_000,
   tcpUpgradeMs: 1_000,
 };
 

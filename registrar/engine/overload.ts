@@ -1,4 +1,4 @@
-/** How much one address may ask of us: a token bucket each, so that a flood from one is no fault of the others. */
+/** How much may be asked of us: token buckets for each address, so that a flood from one is no fault of the others. */
 
 export type BudgetLimits = {
   readonly requestsPerSecondPerAddress: number;
@@ -9,47 +9,107 @@ export type BudgetLimits = {
 /** Serve it, answer 503, or say nothing, because even the refusals have become too many. */
 export type Admission = 'served' | 'refused' | 'dropped';
 
-type Bucket = { tokens: number; filledAtMs: number };
-
 const SECOND_MS = 1000;
-/** Buckets kept before those that are full again are thrown away. */
-const MAX_BUCKETS = 20_000;
+/** Addresses remembered before those with full buckets are forgotten. */
+const MAX_ADDRESSES = 20_000;
+/** Looking for those costs time, which a flood of invented addresses must not be able to make us spend. */
+const FORGET_INTERVAL_MS = 100;
+
+/** So many things each second for ever, and so many at once. */
+export class TokenBucket {
+  readonly #perSecond: number;
+  readonly #burst: number;
+  #tokens: number;
+  #filledAtMs: number;
+
+  constructor(perSecond: number, burst: number, nowMs: number) {
+    this.#perSecond = perSecond;
+    this.#burst = burst;
+    this.#tokens = burst;
+    this.#filledAtMs = nowMs;
+  }
+
+  /** @returns false when there is none left */
+  take(nowMs: number): boolean {
+    this.#tokens = this.#tokensAt(nowMs);
+    this.#filledAtMs = nowMs;
+    if (this.#tokens < 1) return false;
+    this.#tokens -= 1;
+    return true;
+  }
+
+  isFull(nowMs: number): boolean {
+    return this.#tokensAt(nowMs) >= this.#burst;
+  }
+
+  #tokensAt(nowMs: number): number {
+    const gained = ((nowMs - this.#filledAtMs) * this.#perSecond) / SECOND_MS;
+    return Math.min(this.#burst, this.#tokens + gained);
+  }
+}
+
+type Account = { readonly requests: TokenBucket; readonly refusals: TokenBucket };
 
 export class RequestBudget {
   readonly #limits: BudgetLimits;
-  readonly #buckets = new Map<string, Bucket>();
+  readonly #accounts = new Map<string, Account>();
+  #forgottenAtMs = -Infinity;
 
   constructor(limits: BudgetLimits) {
     this.#limits = limits;
   }
 
-  /** Takes one token of this address. */
+  /** Takes one token of this address; refusals have tokens of their own, as many again. */
   admit(address: string, nowMs: number): Admission {
-    const { requestsPerSecondPerAddress: rate, requestBurstPerAddress: burst } = this.#limits;
-    if (rate === 0 || this.#limits.unboundAddresses.includes(address)) return 'served';
-    let bucket = this.#buckets.get(address);
-    if (bucket === undefined) {
-      if (this.#buckets.size >= MAX_BUCKETS) this.#forgetFull(nowMs);
-      // More addresses than we can remember at once is itself a flood.
-      if (this.#buckets.size >= MAX_BUCKETS) return 'dropped';
-      bucket = { tokens: burst, filledAtMs: nowMs };
-      this.#buckets.set(address, bucket);
-    }
-    const gained = ((nowMs - bucket.filledAtMs) * rate) / SECOND_MS;
-    bucket.tokens = Math.min(burst, bucket.tokens + gained) - 1;
-    bucket.filledAtMs = nowMs;
-    if (bucket.tokens >= 0) return 'served';
-    // Refusals count as well: twice the rate in all is the most that anybody gets answers to.
-    const isHopeless = bucket.tokens < -burst;
-    if (isHopeless) bucket.tokens = -burst;
-    return isHopeless ? 'dropped' : 'refused';
+    const { requestsPerSecondPerAddress: rate, unboundAddresses } = this.#limits;
+    if (rate === 0 || unboundAddresses.includes(address)) return 'served';
+    const account = this.#accountOf(networkOf(address), nowMs);
+    // More addresses than we can remember at once is itself a flood.
+    if (account === undefined) return 'dropped';
+    if (account.requests.take(nowMs)) return 'served';
+    return account.refusals.take(nowMs) ? 'refused' : 'dropped';
+  }
+
+  #accountOf(network: string, nowMs: number): Account | undefined {
+    const known = this.#accounts.get(network);
+    if (known !== undefined) return known;
+    if (this.#accounts.size >= MAX_ADDRESSES) this.#forgetFull(nowMs);
+    if (this.#accounts.size >= MAX_ADDRESSES) return undefined;
+    const { requestsPerSecondPerAddress: rate, requestBurstPerAddress } = this.#limits;
+    const burst = Math.max(1, requestBurstPerAddress);
+    const account = {
+      requests: new TokenBucket(rate, burst, nowMs),
+      refusals: new TokenBucket(rate, burst, nowMs),
+    };
+    this.#accounts.set(network, account);
+    return account;
   }
 
   #forgetFull(nowMs: number): void {
-    const { requestsPerSecondPerAddress: rate, requestBurstPerAddress: burst } = this.#limits;
-    for (const [address, { tokens, filledAtMs }] of this.#buckets) {
-      const current = tokens + ((nowMs - filledAtMs) * rate) / SECOND_MS;
-      if (current >= burst) this.#buckets.delete(address);
+    if (nowMs < this.#forgottenAtMs + FORGET_INTERVAL_MS) return;
+    this.#forgottenAtMs = nowMs;
+    for (const [network, { requests, refusals }] of this.#accounts) {
+      if (requests.isFull(nowMs) && refusals.isFull(nowMs)) this.#accounts.delete(network);
     }
   }
+}
+
+const IPV6_GROUPS = 8;
+/** RFC 4291 §2.5.4: whoever has one IPv6 address has all that begin with these groups. */
+const NETWORK_GROUPS = 4;
+
+/** Whom an address is counted as: IPv4 itself, IPv6 the /64 network. */
+export function networkOf(address: string): string {
+  if (!address.includes(':') || address.includes('.')) return address;
+  const [before = '', after] = address.split('::');
+  const left = groupsOf(before);
+  if (after === undefined) return left.slice(0, NETWORK_GROUPS).join(':');
+  const right = groupsOf(after);
+  const zeros = Math.max(0, IPV6_GROUPS - left.length - right.length);
+  const groups = [...left, ...Array<string>(zeros).fill('0'), ...right];
+  return groups.slice(0, NETWORK_GROUPS).join(':');
+}
+
+function groupsOf(text: string): readonly string[] {
+  return text === '' ? [] : text.split(':');
 }

@@ -6,7 +6,7 @@ import { expandAddress } from './io/addresses.ts';
 import { openTrace, type TraceOptions } from './io/trace-sinks.ts';
 import { EngineDriver } from './io/driver.ts';
 import type { TlsIdentity } from './io/stream-listener.ts';
-import { DEFAULT_LIMITS, type EngineLimits, type EngineTimers } from './options.ts';
+import { DEFAULT_LIMITS, DEFAULT_TIMERS, type EngineLimits, type EngineTimers } from './options.ts';
 import type { Endpoint, Listener, Transport } from './seam.ts';
 import { Tap } from './trace/tap.ts';
 
@@ -34,11 +34,6 @@ export type EngineStartOptions = {
   readonly trace?: TraceOptions | undefined;
 };
 
-/** A connection that never sends anything is not a phone. */
-const FIRST_BYTE_TIMEOUT_MS = 32_000;
-/** A phone that does not read for this long is gone. */
-const MAX_QUEUED_BYTES = 4 * 1024 * 1024;
-
 const PORT_ATTEMPTS = 20;
 
 export type RunningEngine = {
@@ -48,7 +43,6 @@ export type RunningEngine = {
   };
   stats(): ReturnType<Engine['stats']> & {
     readonly connections: number;
-    readonly refusedConnections: number;
   };
   /** For new TLS connections. */
   exchangeIdentity(identity: TlsIdentity): void;
@@ -77,13 +71,14 @@ async function start(
   listeners: readonly Listener[],
 ): Promise<RunningEngine> {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const timers = { ...DEFAULT_TIMERS, ...options.timers };
   const engine = new Engine({
     listeners,
     secret: options.secret,
     random: (size) => randomBytes(size),
     wallClockMs: () => Date.now(),
     limits,
-    timers: options.timers,
+    timers,
   });
   const trace = openTrace(options.trace ?? {});
   const driver = new EngineDriver({
@@ -92,8 +87,8 @@ async function start(
     limits: {
       maxConnections: limits.flows,
       maxConnectionsPerAddress: limits.flowsPerAddress,
-      firstByteTimeoutMs: FIRST_BYTE_TIMEOUT_MS,
-      maxQueuedBytes: MAX_QUEUED_BYTES,
+      upgradeTimeoutMs: timers.firstMessageMs,
+      maxQueuedBytes: limits.queuedBytesPerFlow,
     },
     maxMessageBytes: limits.messageBytes,
     identity: options.identity,
@@ -108,11 +103,15 @@ async function start(
     const controlPort = await driver.listenForControl(options.control);
     return {
       details: { controlPort, listeners },
-      stats: () => ({
-        ...engine.stats(),
-        connections: driver.connections.open,
-        refusedConnections: driver.connections.refused,
-      }),
+      stats: () => {
+        const { counters, ...held } = engine.stats();
+        const { open, refusals } = driver.connections;
+        return {
+          ...held,
+          connections: open,
+          counters: { ...counters, refusals: { ...counters.refusals, ...refusals } },
+        };
+      },
       exchangeIdentity: (identity) => {
         driver.exchangeIdentity(identity);
       },

@@ -12,17 +12,50 @@ export class Application {
   isAuthenticated = false;
   isConnected = true;
   tags: readonly string[] = [];
+  /** When it was given which new request, by transaction id and in order; those that it has not got to yet. */
+  readonly #unread = new Map<string, number>();
 
   constructor(id: ControlId) {
     this.id = id;
   }
+
+  /** Notes that it was given a new request. */
+  given(transactionId: string, nowMs: number): void {
+    this.#unread.set(transactionId, nowMs);
+  }
+
+  /** It says something about a request: so it has read that one and all before it. */
+  hasRead(transactionId: string): void {
+    if (!this.#unread.has(transactionId)) return;
+    for (const given of this.#unread.keys()) {
+      this.#unread.delete(given);
+      if (given === transactionId) return;
+    }
+  }
+
+  /** How many new requests it has not got to, without those that are older than what is waited for at all. */
+  unreadSince(earliestMs: number): number {
+    for (const [transactionId, givenAtMs] of this.#unread) {
+      if (givenAtMs > earliestMs) break;
+      this.#unread.delete(transactionId);
+    }
+    return this.#unread.size;
+  }
 }
+
+/** How far behind an application may be. */
+export type Patience = { readonly maxUnread: number; readonly givenUpAfterMs: number };
 
 type Rota = { readonly applications: Application[]; turn: number };
 
 export class Applications {
   readonly #byId = new Map<ControlId, Application>();
   readonly #rotas = new Map<string, Rota>();
+  readonly #patience: Patience;
+
+  constructor(patience: Patience) {
+    this.#patience = patience;
+  }
 
   get size(): number {
     return this.#byId.size;
@@ -66,13 +99,28 @@ export class Applications {
     return this.#rotas.has(verb);
   }
 
-  /** Round robin among those that route `verb`. */
-  select(verb: string): Application | undefined {
+  /** True when all those that route `verb` are too far behind to be given more. */
+  areBehind(verb: string, nowMs: number): boolean {
+    const rota = this.#rotas.get(verb);
+    return rota?.applications.every((application) => this.#isBehind(application, nowMs)) ?? false;
+  }
+
+  /** Round robin among those that route `verb`; who is too far behind misses a turn, unless all are. */
+  select(verb: string, nowMs: number): Application | undefined {
     const rota = this.#rotas.get(verb);
     if (rota === undefined) return undefined;
-    const application = rota.applications[rota.turn % rota.applications.length];
-    rota.turn = (rota.turn + 1) % rota.applications.length;
-    return application;
+    const { applications } = rota;
+    for (let tried = 1; ; tried += 1) {
+      const application = applications[rota.turn % applications.length];
+      rota.turn = (rota.turn + 1) % applications.length;
+      if (application === undefined || tried === applications.length) return application;
+      if (!this.#isBehind(application, nowMs)) return application;
+    }
+  }
+
+  #isBehind(application: Application, nowMs: number): boolean {
+    const { maxUnread, givenUpAfterMs } = this.#patience;
+    return application.unreadSince(nowMs - givenUpAfterMs) >= maxUnread;
   }
 
   #leave(application: Application, verb: string): void {

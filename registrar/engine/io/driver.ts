@@ -69,9 +69,13 @@ export class EngineDriver {
     this.#resolver = new Resolver(options.dns ?? systemDns, supported, Math.random);
   }
 
-  /** Connections accepted now, and how many were refused for being too many. */
-  get connections(): { readonly open: number; readonly refused: number } {
-    return { open: this.#streams.census.total, refused: this.#streams.census.refused };
+  /** Connections accepted now, and how many were refused, by kind. */
+  get connections(): {
+    readonly open: number;
+    readonly refusals: Readonly<Record<string, number>>;
+  } {
+    const { total, refusals } = this.#streams.census;
+    return { open: total, refusals: refusals.toRecord() };
   }
 
   /** @throws the bind error (EADDRINUSE, EACCES, EADDRNOTAVAIL) */

@@ -1,4 +1,7 @@
 /** How sockets hand what they receive to the engine's driver, and how the driver writes to a stream. */
+import type net from 'node:net';
+import { CounterFamily } from '../counters.ts';
+import { networkOf } from '../overload.ts';
 import type { EngineInput } from '../seam.ts';
 
 /** Takes one input; the driver adds the time. */
@@ -28,19 +31,21 @@ export class FlowIds {
 /** What a stream listener allows before it refuses connections. */
 export type ConnectionLimits = {
   readonly maxConnections: number;
+  /** For IPv6: per /64 network. */
   readonly maxConnectionsPerAddress: number;
-  /** A connection that has sent nothing at all for this long is closed [ms]. */
-  readonly firstByteTimeoutMs: number;
+  /** How long an HTTP request that is to become a WebSocket may take to arrive [ms]. */
+  readonly upgradeTimeoutMs: number;
   /** Unsent bytes that a slow reader may make us hold [bytes]. */
   readonly maxQueuedBytes: number;
 };
 
-/** Counts connections in all and per address, so that one address cannot take every place. */
+/** Counts connections in all and per address, so that one address cannot take every place; and those refused. */
 export class ConnectionCensus {
   readonly #limits: ConnectionLimits;
   readonly #perAddress = new Map<string, number>();
   #total = 0;
-  refused = 0;
+  /** By kind: `connections`, `connectionsPerAddress`, and `slowReader` for one that let too much pile up. */
+  readonly refusals = new CounterFamily();
 
   constructor(limits: ConnectionLimits) {
     this.#limits = limits;
@@ -50,25 +55,34 @@ export class ConnectionCensus {
     return this.#total;
   }
 
-  /** @returns false when the connection is one too many */
-  admit(address: string): boolean {
-    const count = this.#perAddress.get(address) ?? 0;
-    if (
-      this.#total >= this.#limits.maxConnections ||
-      count >= this.#limits.maxConnectionsPerAddress
-    ) {
-      this.refused++;
-      return false;
+  /** Counts a connection until it closes, from its first moment on; one too many is closed at once. */
+  admit(socket: net.Socket): void {
+    const { remoteAddress } = socket;
+    const network = networkOf(remoteAddress ?? '');
+    const count = this.#perAddress.get(network) ?? 0;
+    const refusal = this.#refusalOf(count);
+    if (refusal !== undefined) this.refusals.add(refusal);
+    if (refusal !== undefined || remoteAddress === undefined) {
+      socket.destroy();
+      return;
     }
-    this.#perAddress.set(address, count + 1);
+    this.#perAddress.set(network, count + 1);
     this.#total++;
-    return true;
+    socket.once('close', () => {
+      this.#release(network);
+    });
   }
 
-  release(address: string): void {
-    const count = this.#perAddress.get(address) ?? 0;
-    if (count <= 1) this.#perAddress.delete(address);
-    else this.#perAddress.set(address, count - 1);
+  #refusalOf(countOfNetwork: number): string | undefined {
+    if (this.#total >= this.#limits.maxConnections) return 'connections';
+    const isOneTooMany = countOfNetwork >= this.#limits.maxConnectionsPerAddress;
+    return isOneTooMany ? 'connectionsPerAddress' : undefined;
+  }
+
+  #release(network: string): void {
+    const count = this.#perAddress.get(network) ?? 0;
+    if (count <= 1) this.#perAddress.delete(network);
+    else this.#perAddress.set(network, count - 1);
     this.#total--;
   }
 }

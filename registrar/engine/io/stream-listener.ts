@@ -39,8 +39,9 @@ export class StreamListener {
     const accept = (socket: net.Socket): void => {
       acceptFlow(socket, listener, context);
     };
-    const server =
-      identity === undefined ? net.createServer(accept) : createTlsServer(identity, accept);
+    const server = identity === undefined ? net.createServer() : createTlsServer(identity);
+    countConnections(server, context);
+    server.on(identity === undefined ? 'connection' : 'secureConnection', accept);
     await listen(server, listener.local);
     return new StreamListener(server);
   }
@@ -71,11 +72,19 @@ export function listen(server: net.Server, local: Endpoint): Promise<void> {
   });
 }
 
-function createTlsServer(identity: TlsIdentity, accept: (socket: net.Socket) => void): tls.Server {
-  const server = tls.createServer(
-    { ...identity, minVersion: 'TLSv1.2', handshakeTimeout: CONNECT_TIMEOUT_MS },
-    accept,
-  );
+/** Before anything else happens to a connection, a TLS handshake for instance. */
+export function countConnections(server: net.Server, { census }: StreamContext): void {
+  server.prependListener('connection', (socket: net.Socket) => {
+    census.admit(socket);
+  });
+}
+
+function createTlsServer(identity: TlsIdentity): tls.Server {
+  const server = tls.createServer({
+    ...identity,
+    minVersion: 'TLSv1.2',
+    handshakeTimeout: CONNECT_TIMEOUT_MS,
+  });
   server.on('tlsClientError', (_error, socket) => {
     socket.destroy();
   });
@@ -84,27 +93,13 @@ function createTlsServer(identity: TlsIdentity, accept: (socket: net.Socket) => 
 
 function acceptFlow(socket: net.Socket, listener: Listener, context: StreamContext): void {
   const { remoteAddress, remotePort } = socket;
-  if (
-    remoteAddress === undefined ||
-    remotePort === undefined ||
-    !context.census.admit(remoteAddress)
-  ) {
+  if (socket.destroyed || remoteAddress === undefined || remotePort === undefined) {
     socket.destroy();
     return;
   }
   const flowId = context.flowIds.accepted();
   const remote = { address: remoteAddress, port: remotePort };
-  context.flows.set(flowId, flowOf(socket, context.limits));
-  const firstByte = setTimeout(() => {
-    socket.destroy();
-  }, context.limits.firstByteTimeoutMs);
-  socket.once('data', () => {
-    clearTimeout(firstByte);
-  });
-  socket.once('close', () => {
-    clearTimeout(firstByte);
-    context.census.release(remoteAddress);
-  });
+  context.flows.set(flowId, flowOf(socket, context));
   context.sink({ kind: 'flowAccepted', flowId, listenerId: listener.id, remote });
   attach(socket, flowId, context);
 }
@@ -134,7 +129,7 @@ export function openFlow(
     const local = { address: socket.localAddress ?? '', port: socket.localPort ?? 0 };
     context.sink({ kind: 'flowConnected', flowId, local });
   });
-  context.flows.set(flowId, flowOf(socket, context.limits));
+  context.flows.set(flowId, flowOf(socket, context));
   attach(socket, flowId, context);
 }
 
@@ -158,11 +153,12 @@ function attach(socket: net.Socket, flowId: FlowId, context: StreamContext): voi
   });
 }
 
-function flowOf(socket: net.Socket, limits: ConnectionLimits): StreamFlow {
+function flowOf(socket: net.Socket, { limits, census }: StreamContext): StreamFlow {
   return {
     write(bytes) {
       if (socket.destroyed) return;
       if (socket.writableLength > limits.maxQueuedBytes) {
+        census.refusals.add('slowReader');
         socket.destroy(new Error('peer does not read'));
         return;
       }

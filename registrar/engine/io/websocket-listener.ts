@@ -4,7 +4,12 @@ import https from 'node:https';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { Listener } from '../seam.ts';
-import { listen, type StreamContext, type TlsIdentity } from './stream-listener.ts';
+import {
+  countConnections,
+  listen,
+  type StreamContext,
+  type TlsIdentity,
+} from './stream-listener.ts';
 import type { StreamFlow } from './sink.ts';
 
 const SUBPROTOCOL = 'sip';
@@ -36,6 +41,9 @@ export class WebSocketListener {
       identity === undefined
         ? http.createServer(refusePlainRequest)
         : https.createServer({ ...identity, minVersion: 'TLSv1.2' }, refusePlainRequest);
+    countConnections(server, context);
+    const { upgradeTimeoutMs } = context.limits;
+    server.headersTimeout = server.requestTimeout = server.timeout = upgradeTimeoutMs;
     const upgrader = new WebSocketServer({
       noServer: true,
       maxPayload: maxMessageBytes,
@@ -83,16 +91,12 @@ function acceptWebSocket(
   context: StreamContext,
 ): void {
   const { remoteAddress, remotePort } = request.socket;
-  if (
-    remoteAddress === undefined ||
-    remotePort === undefined ||
-    !context.census.admit(remoteAddress)
-  ) {
+  if (remoteAddress === undefined || remotePort === undefined) {
     webSocket.terminate();
     return;
   }
   const flowId = context.flowIds.accepted();
-  context.flows.set(flowId, flowOf(webSocket, context.limits.maxQueuedBytes));
+  context.flows.set(flowId, flowOf(webSocket, context));
   context.sink({
     kind: 'flowAccepted',
     flowId,
@@ -108,7 +112,6 @@ function acceptWebSocket(
   });
   webSocket.once('close', (code) => {
     stopPings();
-    context.census.release(remoteAddress);
     context.flows.delete(flowId);
     context.sink({ kind: 'flowClosed', flowId, reason: `WebSocket closed with ${code}` });
   });
@@ -138,10 +141,11 @@ function toBuffer(payload: Buffer | ArrayBuffer | Buffer[]): Buffer {
   return Array.isArray(payload) ? Buffer.concat(payload) : Buffer.from(payload);
 }
 
-function flowOf(webSocket: WebSocket, maxQueuedBytes: number): StreamFlow {
+function flowOf(webSocket: WebSocket, { limits, census }: StreamContext): StreamFlow {
   return {
     write(bytes) {
-      if (webSocket.bufferedAmount > maxQueuedBytes) {
+      if (webSocket.bufferedAmount > limits.maxQueuedBytes) {
+        census.refusals.add('slowReader');
         webSocket.terminate();
         return;
       }

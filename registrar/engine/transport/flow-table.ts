@@ -55,6 +55,7 @@ export class FlowTable {
     if (lifetimeSeconds <= 0) return;
     const binding = new FlowBinding(this, contact, flow);
     this.#byContact.set(binding.key, binding);
+    flow.bindings += 1;
     const sharing = this.#byUserAtHost.get(binding.userAtHost);
     if (sharing === undefined) this.#byUserAtHost.set(binding.userAtHost, new Set([binding]));
     else sharing.add(binding);
@@ -93,7 +94,10 @@ export class FlowTable {
   remove(binding: FlowBinding): void {
     this.#context.clearTimer(binding.timer);
     binding.timer = undefined;
-    if (this.#byContact.get(binding.key) === binding) this.#byContact.delete(binding.key);
+    if (this.#byContact.get(binding.key) === binding) {
+      this.#byContact.delete(binding.key);
+      binding.flow.bindings -= 1;
+    }
     const sharing = this.#byUserAtHost.get(binding.userAtHost);
     sharing?.delete(binding);
     if (sharing?.size === 0) this.#byUserAtHost.delete(binding.userAtHost);

@@ -31,7 +31,14 @@ export class Flow {
   /** Messages that wait for the connection to open. */
   unsent: Buffer[] = [];
   unsentBytes = 0;
+  openedAtMs = 0;
   lastUsedMs = 0;
+  /** A whole message has come. */
+  hasSpoken = false;
+  /** When the message began that has not come to its end; `undefined` between messages. */
+  stalledSinceMs: number | undefined;
+  /** Contacts that are reached by it. */
+  bindings = 0;
 
   constructor(
     id: FlowId,

@@ -4,6 +4,7 @@ import type { Log } from '../../../core/log.ts';
 import { StreamFramer } from '../../../core/sip/stream-framer.ts';
 import type { MessageLimits } from '../../../core/sip/message.ts';
 import type { EngineCounters } from '../counters.ts';
+import type { EngineTimers } from '../options.ts';
 import type { Endpoint, EngineInput, EngineOutput, FlowId, Listener, Transport } from '../seam.ts';
 import type { TimerHandle, TimerOwner } from '../timers.ts';
 import { endpointKey, nearness } from './address.ts';
@@ -29,7 +30,10 @@ export type TransportContext = {
   readonly listeners: readonly Listener[];
   readonly messageLimits: MessageLimits;
   readonly unsentBytesPerFlow: number;
-  readonly idleFlowMs: number;
+  readonly timers: Pick<
+    EngineTimers,
+    'idleFlowMs' | 'firstMessageMs' | 'stalledMessageMs' | 'unusedFlowMs'
+  >;
   readonly counters: EngineCounters;
   readonly log: Log;
   emit(output: EngineOutput): void;
@@ -50,7 +54,6 @@ export class Transports implements TimerOwner {
   readonly #refusesTcpUntilMs = new Map<string, number>();
   readonly #ownEndpoints = new Set<string>();
   #nextFlowId = 1;
-  #outboundFlows = 0;
   #sweepTimer: TimerHandle | undefined;
 
   constructor(context: TransportContext, sink: MessageSink) {
@@ -65,6 +68,11 @@ export class Transports implements TimerOwner {
 
   get flowCount(): number {
     return this.#flows.size;
+  }
+
+  /** True while a timer runs that looks after open connections. */
+  get isSweeping(): boolean {
+    return this.#sweepTimer !== undefined;
   }
 
   /** True when address and port are one of our own listeners. */
@@ -133,7 +141,6 @@ export class Transports implements TimerOwner {
     const flow = new Flow(id, peer, this.#framerFor(transport), true);
     this.#add(flow);
     this.#context.emit({ kind: 'connect', flowId: id, transport, remote, serverName });
-    this.#startSweeping();
     return flow.hop;
   }
 
@@ -208,21 +215,44 @@ export class Transports implements TimerOwner {
     }
   }
 
-  /** Closes connections of ours that nobody has used for a while. */
+  /** Closes connections that nobody uses, and those whose peer holds us up. */
   onTimer(): void {
     this.#sweepTimer = undefined;
-    const { nowMs, idleFlowMs } = this.#context;
     for (const flow of this.#flows.values()) {
-      if (!flow.isOutbound || flow.users.size > 0) continue;
-      if (flow.lastUsedMs + idleFlowMs <= nowMs) this.closeFlow(flow, 'idle');
+      const fault = this.#faultOf(flow);
+      if (fault !== undefined) {
+        this.#context.counters.refusals.add(fault);
+        this.closeFlow(flow, fault);
+      } else if (this.#isUnused(flow)) this.closeFlow(flow, 'idle');
     }
     this.#startSweeping();
   }
 
+  #faultOf(flow: Flow): 'stalledMessage' | 'silentConnection' | undefined {
+    const { nowMs, timers } = this.#context;
+    const { stalledSinceMs } = flow;
+    const isStalled =
+      stalledSinceMs !== undefined && stalledSinceMs + timers.stalledMessageMs <= nowMs;
+    if (isStalled) return 'stalledMessage';
+    const isSilent = !flow.isOutbound && !flow.hasSpoken;
+    return isSilent && flow.openedAtMs + timers.firstMessageMs <= nowMs
+      ? 'silentConnection'
+      : undefined;
+  }
+
+  #isUnused(flow: Flow): boolean {
+    const { nowMs, timers } = this.#context;
+    if (flow.users.size > 0) return false;
+    if (flow.isOutbound) return flow.lastUsedMs + timers.idleFlowMs <= nowMs;
+    return flow.bindings === 0 && flow.lastUsedMs + timers.unusedFlowMs <= nowMs;
+  }
+
   #startSweeping(): void {
-    if (this.#sweepTimer !== undefined || this.#outboundFlows === 0) return;
-    const delayMs = Math.max(1, this.#context.idleFlowMs / 2);
-    this.#sweepTimer = this.#context.setTimer(this, 'idleFlows', delayMs);
+    if (this.#sweepTimer !== undefined || this.#flows.size === 0) return;
+    const { idleFlowMs, firstMessageMs, stalledMessageMs, unusedFlowMs } = this.#context.timers;
+    const shortestMs = Math.min(idleFlowMs, firstMessageMs, stalledMessageMs, unusedFlowMs);
+    const delayMs = Math.max(1, shortestMs / 2);
+    this.#sweepTimer = this.#context.setTimer(this, 'sweep', delayMs);
   }
 
   #stopSweeping(): void {
@@ -263,9 +293,17 @@ export class Transports implements TimerOwner {
       return;
     }
     framer.push(bytes);
+    this.#takeFrames(flow, framer);
+    if (!framer.isMidMessage) flow.stalledSinceMs = undefined;
+    else flow.stalledSinceMs ??= this.#context.nowMs;
+  }
+
+  #takeFrames(flow: Flow, framer: StreamFramer): void {
     for (let frame = framer.next(); frame !== undefined; frame = framer.next()) {
       switch (frame.kind) {
         case 'message':
+          flow.hasSpoken = true;
+          flow.stalledSinceMs = undefined;
           this.#sink.message(frame.bytes, flow.hop);
           break;
         case 'ping':
@@ -285,17 +323,19 @@ export class Transports implements TimerOwner {
   #receiveWhole(flow: Flow, bytes: Buffer): void {
     const isBlank =
       bytes.length <= PING_LENGTH && bytes.every((byte) => byte === 13 || byte === 10);
-    if (!isBlank) this.#sink.message(bytes, flow.hop);
-    else if (bytes.length === PING_LENGTH) {
+    if (!isBlank) {
+      flow.hasSpoken = true;
+      this.#sink.message(bytes, flow.hop);
+    } else if (bytes.length === PING_LENGTH) {
       this.#context.emit({ kind: 'sendFlow', flowId: flow.id, bytes: CRLF });
     }
   }
 
   #add(flow: Flow): void {
-    flow.lastUsedMs = this.#context.nowMs;
+    flow.openedAtMs = flow.lastUsedMs = this.#context.nowMs;
     this.#flows.set(flow.id, flow);
-    if (flow.isOutbound) this.#outboundFlows += 1;
     this.#flowByRemote.set(remoteKey(flow.hop.transport, flow.hop.remote), flow);
+    this.#startSweeping();
   }
 
   #end(flow: Flow, reason: string): void {
@@ -303,8 +343,7 @@ export class Transports implements TimerOwner {
     flow.state = 'closed';
     flow.unsent = [];
     this.#flows.delete(flow.id);
-    if (flow.isOutbound) this.#outboundFlows -= 1;
-    if (this.#outboundFlows === 0) this.#stopSweeping();
+    if (this.#flows.size === 0) this.#stopSweeping();
     const key = remoteKey(flow.hop.transport, flow.hop.remote);
     if (this.#flowByRemote.get(key) === flow) this.#flowByRemote.delete(key);
     const users = [...flow.users];

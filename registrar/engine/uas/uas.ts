@@ -107,7 +107,13 @@ export class Uas implements UasRequestOwner, SuccessOwner {
 
   /** Takes a request away from its application without an answer: somebody else answers it. */
   release(request: UasRequest): void {
+    request.application.hasRead(request.transactionId);
     this.#finish(request);
+  }
+
+  /** How many requests of this dialog wait for an answer. */
+  pendingIn(dialog: Dialog): number {
+    return this.#open.inDialog(dialog).size;
   }
 
   /** An INVITE outside dialogs that is still open, by the id of the dialog that it would make. */
@@ -125,6 +131,7 @@ export class Uas implements UasRequestOwner, SuccessOwner {
       return;
     }
     const transactionId = this.#kernel.ids.transactionId();
+    if (dialog === undefined) application.given(transactionId, this.#kernel.nowMs);
     const parts = { transactionId, transaction, message, application, dialog };
     const request = new UasRequest(this, parts);
     this.#open.add(request);
@@ -152,6 +159,7 @@ export class Uas implements UasRequestOwner, SuccessOwner {
   /** The answer of an application to the request with this transaction id. */
   respond(transactionId: string, answer: Answer): void {
     const { application, requestId, template } = answer;
+    application.hasRead(transactionId);
     const method = sequenceMethodOf(template.header('CSeq'));
     if (method === 'CANCEL') {
       this.#kernel.reports.nok(application.id, requestId, CANCEL_IS_AUTOMATIC);
@@ -279,7 +287,8 @@ export class Uas implements UasRequestOwner, SuccessOwner {
 
   #applicationFor(message: SipMessage, dialog: Dialog | undefined): Application | undefined {
     if (dialog !== undefined) return dialog.application;
-    return this.#kernel.applications.select(message.method.toLowerCase());
+    const { applications, nowMs } = this.#kernel;
+    return applications.select(message.method.toLowerCase(), nowMs);
   }
 
   #tell(request: UasRequest): void {

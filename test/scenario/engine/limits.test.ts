@@ -102,7 +102,7 @@ describe('engine: limits', () => {
   });
 
   it('holds little of requests that nobody answers, and nothing in the end', () => {
-    const lab = new EngineLab();
+    const lab = new EngineLab({ limits: { waitingRequests: 5_000 } });
     lab.application('register');
     const phone = lab.udpPeer(5090);
     for (let i = 0; i < 5_000; i += 1) {

@@ -33,20 +33,20 @@ describe('engine ids', () => {
 
 describe('round robin among applications', () => {
   it('stays fair when one joins or leaves in the middle of a turn', () => {
-    const applications = new Applications();
+    const applications = new Applications({ maxUnread: 100, givenUpAfterMs: 1_000 });
     const [one, two, three] = [1, 2, 3].map((id) => applications.open(id));
     assert.ok(one && two && three);
     for (const application of [one, two, three]) applications.route(application, 'invite');
-    assert.equal(applications.select('invite'), one);
-    assert.equal(applications.select('invite'), two);
+    assert.equal(applications.select('invite', 0), one);
+    assert.equal(applications.select('invite', 0), two);
     applications.close(1);
-    assert.equal(applications.select('invite'), three);
-    assert.equal(applications.select('invite'), two);
+    assert.equal(applications.select('invite', 0), three);
+    assert.equal(applications.select('invite', 0), two);
     applications.removeRoute(two, 'invite');
     applications.removeRoute(two, 'invite');
-    assert.equal(applications.select('invite'), three);
+    assert.equal(applications.select('invite', 0), three);
     applications.close(3);
-    assert.equal(applications.select('invite'), undefined);
+    assert.equal(applications.select('invite', 0), undefined);
     assert.ok(!applications.hasRoute('invite'));
     assert.equal(applications.size, 1);
   });
