@@ -22,6 +22,7 @@ import { RequestRouter } from './requests.ts';
 import { installRooms } from './rooms/rooms.ts';
 import type { Srf } from './srf.ts';
 import type { Store } from './store/store.ts';
+import { speedUpSrf } from './srf-speed.ts';
 import { disconnect, keepBytes } from './wire.ts';
 
 export type AppOptions = {
@@ -143,6 +144,7 @@ async function connect(srf: Srf, options: AppOptions): Promise<void> {
   });
   srf.connect(engine);
   keepBytes(srf, log);
+  speedUpSrf();
   let timer: NodeJS.Timeout | undefined;
   const expired = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {

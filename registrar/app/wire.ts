@@ -153,6 +153,7 @@ export function disconnect(srf: Srf): void {
   const { wp, mapServer } = agentOf(srf);
   wp.closing = true;
   clearTimeout(wp.reconnectVars?.retryTimer ?? undefined);
+  writeCollected();
   for (const socket of mapServer.keys()) socket.end();
 }
 
@@ -182,21 +183,30 @@ function sendFrame(socket: Socket, message: string): string {
       `a control message of ${payload.length} bytes exceeds ${MAX_FRAME_BYTES}`,
     );
   }
-  collect(socket);
-  socket.write(`${payload.length}#`, 'latin1');
-  socket.write(payload);
+  collect(socket, Buffer.from(`${payload.length}#`, 'latin1'), payload);
   return id;
 }
 
-const collecting = new WeakSet<Socket>();
+/** What is still to be written on each connection. */
+const collected = new Map<Socket, Buffer[]>();
 
-/** One write to the system for all that is sent in this turn of the event loop: each wakes the engine's thread. */
-function collect(socket: Socket): void {
-  if (collecting.has(socket)) return;
-  collecting.add(socket);
-  socket.cork();
-  process.nextTick(() => {
-    collecting.delete(socket);
-    socket.uncork();
-  });
+/**
+ * One write to the system for all that is sent in this turn of the event loop: each wakes the engine's thread, which
+ * costs more than all that is in the message.
+ */
+function collect(socket: Socket, ...parts: readonly Buffer[]): void {
+  const waiting = collected.get(socket);
+  if (waiting !== undefined) {
+    waiting.push(...parts);
+    return;
+  }
+  collected.set(socket, [...parts]);
+  if (collected.size === 1) setImmediate(writeCollected);
+}
+
+function writeCollected(): void {
+  const connections = [...collected];
+  collected.clear();
+  for (const [socket, parts] of connections)
+    if (socket.writable) socket.write(Buffer.concat(parts));
 }

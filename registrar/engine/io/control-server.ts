@@ -9,7 +9,8 @@ const KEEP_ALIVE_MS = 45_000;
 export class ControlServer {
   readonly #server: net.Server;
   readonly #connections = new Map<ControlId, net.Socket>();
-  readonly #corked: net.Socket[] = [];
+  /** What is still to be written, by connection. */
+  readonly #collected = new Map<net.Socket, Buffer[]>();
   #nextId = 1;
 
   private constructor(sink: InputSink) {
@@ -38,20 +39,22 @@ export class ControlServer {
   send(id: ControlId, bytes: Buffer): void {
     const socket = this.#connections.get(id);
     if (socket === undefined) return;
-    if (socket.writableCorked === 0) {
-      socket.cork();
-      this.#corked.push(socket);
-      if (this.#corked.length === 1) setImmediate(this.#uncork);
+    const waiting = this.#collected.get(socket);
+    if (waiting !== undefined) {
+      waiting.push(bytes);
+      return;
     }
-    socket.write(bytes);
+    this.#collected.set(socket, [bytes]);
+    if (this.#collected.size === 1) setImmediate(this.#write);
   }
 
   /** Sends what is queued, then closes that application's connection. */
   end(id: ControlId): void {
     const socket = this.#connections.get(id);
-    socket?.uncork();
-    socket?.end();
-    socket?.once('finish', () => {
+    if (socket === undefined) return;
+    this.#write();
+    socket.end();
+    socket.once('finish', () => {
       socket.destroySoon();
     });
   }
@@ -65,8 +68,14 @@ export class ControlServer {
     });
   }
 
-  readonly #uncork = (): void => {
-    for (const socket of this.#corked.splice(0)) socket.uncork();
+  readonly #write = (): void => {
+    for (const [socket, parts] of this.#collected) {
+      const [first] = parts;
+      if (socket.writable && first !== undefined) {
+        socket.write(parts.length === 1 ? first : Buffer.concat(parts));
+      }
+    }
+    this.#collected.clear();
   };
 
   #accept(socket: net.Socket, sink: InputSink): void {
