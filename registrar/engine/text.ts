@@ -90,9 +90,11 @@ export function transportParam(transport: Transport): string {
       return '';
     case 'tcp':
     case 'tls':
+      return `;transport=${transport}`;
     case 'ws':
     case 'wss':
-      return `;transport=${transport}`;
+      // RFC 7118 §5.2.2: the one name of both in URIs; only Via tells them apart.
+      return ';transport=ws';
   }
 }
 

@@ -144,6 +144,8 @@ describe('docker', () => {
       assert.deepEqual(inRuntime('EXPOSE').split(' '), [
         `${sip.port}/udp`,
         `${sip.port}/tcp`,
+        // TLS, with the port after it.
+        `${sip.port + 1}/tcp`,
         `${rtp.portMin}-${rtp.portMax}/udp`,
       ]);
     });
@@ -222,6 +224,7 @@ describe('docker', () => {
       assert.deepEqual(service.ports, [
         `${config.sip.port}:${config.sip.port}/udp`,
         `${config.sip.port}:${config.sip.port}/tcp`,
+        `${config.sip.port + 1}:${config.sip.port + 1}/tcp`,
         `${range}:${range}/udp`,
       ]);
     });

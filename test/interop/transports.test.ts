@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { networkInterfaces } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WebSocket } from 'ws';
+import type { SipMessage } from '../../core/sip/message.ts';
 import { LiveSwitch } from '../support/live-switch.ts';
 import { sdp } from '../support/sdp.ts';
 import { SipPeer, type PeerOptions, type PeerTransport } from '../support/sip-peer.ts';
@@ -34,6 +35,15 @@ const AT_ONCE_MS = 2000;
 /** The control protocol, and so the registrar, names a WebSocket by what carries it. */
 const carrierOf = (transport: PeerTransport): PeerTransport =>
   transport === 'ws' ? 'tcp' : transport === 'wss' ? 'tls' : transport;
+
+/** What URIs call it (RFC 7118 §5.2.2); UDP is what they mean when they say nothing. */
+const uriTransport = ({ transport }: SipPeer): string | undefined =>
+  transport === 'udp' ? undefined : transport === 'wss' ? 'ws' : transport;
+
+const contactTransport = (message: SipMessage | undefined): string | undefined => {
+  const [contact] = message?.contacts ?? [];
+  return contact?.uri.kind === 'sip' ? contact.uri.params.get('transport') : undefined;
+};
 
 const nameOf = (transport: PeerTransport, address: Address): string =>
   `${transport.toUpperCase()} on ${address}`;
@@ -92,10 +102,11 @@ describe('transports', function () {
   ): Promise<void> => {
     const outgoing = await caller.invite(`sip:${callee.user}@${parley.domain}`, { sdp: sdp() });
     const incoming = await callee.expectCall();
+    assert.equal(contactTransport(incoming.incoming?.message), uriTransport(callee));
     incoming.ring();
     await outgoing.ringing();
     const acknowledged = incoming.answer(sdp());
-    await outgoing.answered();
+    assert.equal(contactTransport(await outgoing.answered()), uriTransport(caller));
     await acknowledged;
     if (hangsUp === 'caller') await Promise.all([outgoing.bye(), incoming.expectBye()]);
     else await Promise.all([incoming.bye(), outgoing.expectBye()]);
