@@ -15,6 +15,7 @@ import type {
   ResolvedTarget,
   Transport,
 } from '../../registrar/engine/seam.ts';
+import { isStun } from '../../registrar/engine/transport/stun.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
 const CRLF = '\r\n';
@@ -158,7 +159,7 @@ export class LabApplication {
 /** A scripted phone on UDP, or at the other end of one stream connection. */
 export class LabPeer {
   readonly received: SipMessage[] = [];
-  /** Bytes that were no SIP message: keep-alive answers. */
+  /** Bytes that were no SIP message: answers to keep-alives. */
   readonly other: Buffer[] = [];
   isClosed = false;
   readonly transport: Transport;
@@ -182,7 +183,7 @@ export class LabPeer {
   }
 
   deliver(bytes: Buffer): void {
-    if (bytes.length <= 4) this.other.push(bytes);
+    if (bytes.length <= 4 || isStun(bytes)) this.other.push(bytes);
     else this.received.push(SipMessage.parse(bytes));
   }
 
@@ -468,7 +469,8 @@ export class EngineLab {
   }
 
   #note(remote: Endpoint, bytes: Buffer): void {
-    if (bytes.length > 4) this.sent.push({ remote, message: SipMessage.parse(bytes) });
+    if (bytes.length > 4 && !isStun(bytes))
+      this.sent.push({ remote, message: SipMessage.parse(bytes) });
   }
 }
 

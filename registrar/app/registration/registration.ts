@@ -5,6 +5,7 @@ import type { SwitchContext } from '../context.ts';
 import type { Binding } from '../location/location.ts';
 import type { LocationBook } from '../location/location-book.ts';
 import type { SipHeaders, SipResponse } from '../srf.ts';
+import type { Transport } from '../transport.ts';
 import { parseRegister } from './parse-register.ts';
 
 const STATUS_TOO_BRIEF = 423;
@@ -26,13 +27,12 @@ export function installRegistration(
     const bindings = await registered(response, () => location.register(register));
     if (bindings === undefined) return true;
     const nowMs = clock.wallMs();
-    // By UDP its keep-alives would be STUN, which nobody answers here: there it is a device without outbound.
     const isOutbound =
-      register.transport !== 'udp' &&
       hasOption(request.get('supported'), 'outbound') &&
       bindings.some(({ callId, regId }) => regId !== undefined && callId === register.callId);
     const headers = headersFor(bindings, nowMs);
-    response.send(200, { headers: isOutbound ? { ...headers, ...OUTBOUND } : headers });
+    if (isOutbound) Object.assign(headers, outboundHeaders(register.transport));
+    response.send(200, { headers });
     return true;
   });
 
@@ -63,8 +63,15 @@ function headersFor(bindings: readonly Binding[], nowMs: number): SipHeaders {
   return headers;
 }
 
-/** RFC 5626: its reg-id was understood (section 6), and by when it should send a double CRLF (section 5.4). */
-const OUTBOUND: SipHeaders = { Require: 'outbound', 'Flow-Timer': String(FLOW_TIMER_SECONDS) };
+/**
+ * RFC 5626: its reg-id was understood (section 6), and by when it should send a double CRLF (section 5.4). By UDP the
+ * way through a NAT is shorter: there a device keeps to the half minute of section 4.4, with STUN.
+ */
+function outboundHeaders(transport: Transport): SipHeaders {
+  const headers: SipHeaders = { Require: 'outbound' };
+  if (transport !== 'udp') headers['Flow-Timer'] = String(FLOW_TIMER_SECONDS);
+  return headers;
+}
 
 function hasOption(header: string | undefined, tag: string): boolean {
   return header?.split(',').some((option) => option.trim().toLowerCase() === tag) ?? false;

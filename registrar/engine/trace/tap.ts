@@ -2,6 +2,7 @@
 import { isKeepAlive } from '../../../core/sip/message.ts';
 import { StreamFramer } from '../../../core/sip/stream-framer.ts';
 import type { Endpoint, EngineInput, EngineOutput, FlowId, Listener, Transport } from '../seam.ts';
+import { isStun } from '../transport/stun.ts';
 import type { Captured, TraceSink } from './captured.ts';
 import { redacted } from './redact.ts';
 
@@ -127,7 +128,7 @@ export class Tap {
     path: Pick<Flow, 'transport' | 'local' | 'remote'>,
     bytes: Buffer,
   ): void {
-    if (isKeepAlive(bytes)) return;
+    if (isKeepAlive(bytes) || isStun(bytes)) return;
     const { transport, local, remote } = path;
     const timeMs = this.#wallClockMs();
     this.#sink({ timeMs, direction, transport, local, remote, bytes: redacted(bytes) });

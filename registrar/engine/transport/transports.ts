@@ -9,6 +9,7 @@ import type { Endpoint, EngineInput, EngineOutput, FlowId, Listener, Transport }
 import type { TimerHandle, TimerOwner } from '../timers.ts';
 import { endpointKey, nearness } from './address.ts';
 import { Flow, type Hop } from './flow.ts';
+import { isStun, stunAnswer } from './stun.ts';
 
 const CRLF = Buffer.from('\r\n');
 const PING_LENGTH = 4;
@@ -193,6 +194,12 @@ export class Transports implements TimerOwner {
     const listener = this.#listeners.get(input.listenerId);
     if (listener === undefined) return;
     const { remote, bytes } = input;
+    if (isStun(bytes)) {
+      const answer = stunAnswer(bytes, remote);
+      if (answer === undefined) return;
+      this.#context.emit({ kind: 'sendDatagram', listenerId: listener.id, remote, bytes: answer });
+      return;
+    }
     const local = advertised(listener);
     this.#sink.message(bytes, { transport: 'udp', listener, local, remote, flow: undefined });
   }

@@ -31,6 +31,21 @@ describe('engine: connections', () => {
     );
   }
 
+  it('answers STUN on UDP with the address of the device (RFC 5626 §8), and leaves the rest of it alone', () => {
+    const phone = lab.udpPeer(0x1234, '127.0.0.1');
+    const id = '2112a442b7e7a701bc34d686fa87dfae';
+    phone.send(Buffer.from(`00010000${id}`, 'hex'));
+    phone.send(Buffer.from(`00110000${id}`, 'hex'));
+    // 127.0.0.1 and 0x1234, each with the cookie.
+    const mapped = '0020000800013326' + '5e12a443';
+    assert.deepEqual(
+      phone.other.map((bytes) => bytes.toString('hex')),
+      [`0101000c${id}${mapped}`],
+    );
+    assert.deepEqual(lab.engine.stats().counters.refusals, {});
+    lab.assertIdle();
+  });
+
   for (const transport of ['tcp', 'ws'] as const) {
     it(`sends to a device over the ${transport} connection that it registered by`, () => {
       const phone = lab.streamPeer(41_000, transport);

@@ -129,9 +129,10 @@ describe('REGISTER (RFC 3261 section 10.3)', () => {
     };
     assert.deepEqual(await of(1, { Supported }, 'tcp'), [200, 'outbound', '120']);
     assert.deepEqual(await of(2, { Supported }, 'tls'), [200, 'outbound', '120']);
-    // Nobody asked for it, or it could not be kept: no word of it.
-    assert.deepEqual(await of(3, {}, 'tcp'), [200, undefined, undefined]);
-    assert.deepEqual(await of(4, { Supported }, 'udp'), [200, undefined, undefined]);
+    // By UDP the device knows better itself.
+    assert.deepEqual(await of(3, { Supported }, 'udp'), [200, 'outbound', undefined]);
+    // Nobody asked for it: no word of it.
+    assert.deepEqual(await of(4, {}, 'tcp'), [200, undefined, undefined]);
     const plain = { Supported, Contact: '<sip:b@h>', 'Call-ID': 'other' };
     assert.deepEqual(await of(1, plain, 'tcp'), [200, undefined, undefined]);
   });
