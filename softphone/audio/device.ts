@@ -27,14 +27,19 @@ export type AudioDevice = {
 /** Monotonic time and timers, so that tests can supply their own. */
 export type Clock = {
   nowMs(): number;
-  /** Runs `callback` once after `delayMs`; the returned function cancels it. */
-  setTimer(callback: () => void, delayMs: number): () => void;
+  /**
+   * Runs `callback` once after `delayMs`; the returned function cancels it.
+   *
+   * @param isBackground - whether the program may end without it
+   */
+  setTimer(callback: () => void, delayMs: number, isBackground?: boolean): () => void;
 };
 
 export const systemClock: Clock = {
   nowMs: () => performance.now(),
-  setTimer: (callback, delayMs) => {
+  setTimer: (callback, delayMs, isBackground = false) => {
     const timer = setTimeout(callback, delayMs);
+    if (isBackground) timer.unref();
     return () => {
       clearTimeout(timer);
     };

@@ -37,6 +37,11 @@ export type CallContext = {
   readonly openMedia: (onDigit: (digit: string) => void) => Promise<RtpSession>;
   /** Tells sip.js which description belongs to which session. */
   readonly describe: (session: Session, description: CallDescription) => void;
+  /**
+   * Lets the INVITE with this Call-ID not be repeated with credentials: sip.js would cancel the first one only, and the
+   * second would ring for ever.
+   */
+  readonly abandon: (callId: string) => void;
   /** A text inside the call. */
   readonly onMessage: (message: Message) => void;
 };
@@ -199,11 +204,13 @@ export class Call {
     if (isUp) {
       settle(session.bye({ requestOptions: { extraHeaders } }));
     } else if (session instanceof Inviter) {
+      this.#context.abandon(session.request.callId);
       settle(session.cancel({ extraHeaders }));
       // A server that forgets the 487 is forgotten in turn (RFC 3261 §9.1).
-      this.#cancelTimer = this.#context.clock.setTimer(() => {
+      const giveUp = (): void => {
         this.#terminate();
-      }, CANCEL_LIMIT_MS);
+      };
+      this.#cancelTimer = this.#context.clock.setTimer(giveUp, CANCEL_LIMIT_MS, true);
     } else {
       settle(session.reject({ statusCode: 480 }));
     }

@@ -22,6 +22,7 @@ export type ParsedChallenge = {
 /** A request as far as a digest covers it. */
 export type DigestRequest = {
   readonly method: string;
+  readonly callId?: string;
   readonly ruri: { toRaw(): string };
   readonly body?: string | { readonly body: string } | undefined;
 };
@@ -48,15 +49,23 @@ export class NonceCounter {
 export class RequestCredentials {
   readonly #account: Account;
   readonly #nonces: NonceCounter;
+  readonly #isWanted: (request: DigestRequest) => boolean;
   #value = '';
 
-  constructor(account: Account, nonces: NonceCounter) {
+  /** @param isWanted - whether the request shall be sent again at all */
+  constructor(
+    account: Account,
+    nonces: NonceCounter,
+    isWanted: (request: DigestRequest) => boolean = () => true,
+  ) {
     this.#account = account;
     this.#nonces = nonces;
+    this.#isWanted = isWanted;
   }
 
   /** @returns whether the challenge can be answered */
   authenticate(request: DigestRequest, challenge: ParsedChallenge): boolean {
+    if (!this.#isWanted(request)) return false;
     const { realm, nonce, opaque } = challenge;
     const wanted = (challenge.algorithm ?? 'MD5').toLowerCase();
     const algorithm = DIGEST_ALGORITHMS.find((name) => name.toLowerCase() === wanted);

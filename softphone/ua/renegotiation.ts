@@ -34,7 +34,7 @@ export class Renegotiation {
       // RFC 3261 §14.1: whoever made the call waits longer.
       const delayMs = (this.#isCaller ? 2100 : 0) + Math.random() * 1900;
       await new Promise<void>((resolve) => {
-        this.#clock.setTimer(resolve, delayMs);
+        this.#clock.setTimer(resolve, delayMs, true);
       });
     }
   }

@@ -74,6 +74,8 @@ export type UserAgentEvents = {
 };
 
 const STOP_LIMIT_MS = 2000;
+/** So many Call-IDs are remembered; a challenge comes within seconds. */
+const ABANDONED_CALLS = 100;
 const NO_ANSWER_SECONDS = 180;
 const PLACEHOLDER_HOST = 'softphone.invalid';
 
@@ -84,6 +86,8 @@ export class SipUserAgent {
   readonly #nonces = new NonceCounter();
   readonly #descriptions = new WeakMap<Session, CallDescription>();
   readonly #calls = new Set<Call>();
+  /** Call-IDs of calls that were given up; see `CallContext.abandon`. */
+  readonly #abandoned = new Set<string>();
   readonly #userAgent: UserAgent;
   readonly #transport: StreamTransport;
   readonly #registration: Registration;
@@ -123,6 +127,7 @@ export class SipUserAgent {
       new RequestCredentials(
         { username: options.nickname, password: options.password },
         this.#nonces,
+        ({ callId = '' }) => !this.#abandoned.has(callId),
       ) as unknown as Core.DigestAuthentication;
     this.#answerOptionsTruly(core);
     this.#registration = new Registration({
@@ -367,6 +372,11 @@ export class SipUserAgent {
       openMedia: (onDigit) => this.#options.openMedia(this.localAddress, onDigit),
       describe: (session, description) => {
         this.#descriptions.set(session, description);
+      },
+      abandon: (callId) => {
+        this.#abandoned.add(callId);
+        const [oldest = ''] = this.#abandoned;
+        if (this.#abandoned.size > ABANDONED_CALLS) this.#abandoned.delete(oldest);
       },
       onMessage: (message) => {
         this.#texted(message);
