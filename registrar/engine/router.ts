@@ -8,6 +8,7 @@ import type { Kernel } from './kernel.ts';
 import type { EngineInput, ResolvedTarget, Transport } from './seam.ts';
 import type { ClientTarget } from './transaction/client.ts';
 import type { Flow, Hop } from './transport/flow.ts';
+import type { KnownFlow } from './transport/flow-table.ts';
 import { endpointOf, numericTarget, targetOf, type Target } from './transport/target.ts';
 
 /** Where a request may go; `refused` carries the text for the application. */
@@ -42,15 +43,14 @@ export class Router {
 
   /** The way of a request outside dialogs; `nextHop` is where the application wants it to go first. */
   outside(requestUri: SipUri, nextHop: SipUri | undefined): Route {
-    const flow = this.#kernel.flowTable.find(requestUri);
-    if (nextHop === undefined && flow !== undefined) {
-      return { kind: 'targets', targets: [{ kind: 'hop', hop: flow.hop }] };
-    }
+    const known = this.#kernel.flowTable.find(requestUri);
+    if (nextHop === undefined && known !== undefined) return toKnown(known);
     const target = targetOf(nextHop ?? requestUri);
     if (target === undefined) return refused(NO_TRANSPORT);
     const end = endpointOf(target);
-    if (flow?.hop.remote.address === end.address && flow.hop.remote.port === end.port) {
-      return { kind: 'targets', targets: [{ kind: 'hop', hop: flow.hop }] };
+    const remote = known?.flow.hop.remote;
+    if (known !== undefined && remote?.address === end.address && remote.port === end.port) {
+      return toKnown(known);
     }
     if (this.#kernel.transports.isOwn(end)) return refused(MYSELF);
     return this.#toTarget(target);
@@ -61,7 +61,7 @@ export class Router {
     const { hop } = dialog;
     if (isUsable(hop.flow)) return toHop(hop);
     const targetUri = sipUri(dialog.remoteTarget);
-    const moved = targetUri && this.#kernel.flowTable.find(targetUri);
+    const moved = targetUri && this.#kernel.flowTable.find(targetUri)?.flow;
     if (moved !== undefined && isUsable(moved)) return toHop(moved.hop);
     if (dialog.natEndpoint !== undefined) return toHop({ ...hop, remote: dialog.natEndpoint });
     // The first of the route set is the next hop even when it is a strict router.
@@ -160,6 +160,10 @@ function refused(reason: string): Route {
 
 function toHop(hop: Hop): Route {
   return { kind: 'targets', targets: [{ kind: 'hop', hop }] };
+}
+
+function toKnown({ flow, isOutbound }: KnownFlow): Route {
+  return { kind: 'targets', targets: [{ kind: 'hop', hop: flow.hop, isOutbound }] };
 }
 
 function address(

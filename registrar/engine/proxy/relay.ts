@@ -93,7 +93,7 @@ export class Relay {
   }
 
   #routeTo(uri: SipUri): Route {
-    const flow = this.#kernel.flowTable.find(uri);
+    const flow = this.#kernel.flowTable.find(uri)?.flow;
     if (flow === undefined || flow.state === 'closed') return this.#router.toNextHop(uri);
     return { kind: 'targets', targets: [{ kind: 'hop', hop: flow.hop }] };
   }

@@ -30,9 +30,9 @@ const SERVICE_UNAVAILABLE = 503;
 
 /**
  * Why a request got no answer: nobody answered in time, nobody could be reached, the connection to a registered
- * device has closed, or the name leads nowhere.
+ * device has closed (one that the device promised to keep up: `flowFailed`), or the name leads nowhere.
  */
-export type ClientFailure = 'timeout' | 'unreachable' | 'gone' | 'nameNotFound';
+export type ClientFailure = 'timeout' | 'unreachable' | 'gone' | 'flowFailed' | 'nameNotFound';
 
 export type ReceivedResponse = {
   readonly message: SipMessage;
@@ -50,7 +50,12 @@ export type ClientUser = {
 
 /** A place to try: a hop that is known to be right, or an address that may need a connection. */
 export type ClientTarget =
-  | { readonly kind: 'hop'; readonly hop: Hop }
+  | {
+      readonly kind: 'hop';
+      readonly hop: Hop;
+      /** The flow of a registration by RFC 5626. */
+      readonly isOutbound?: boolean;
+    }
   | {
       readonly kind: 'address';
       readonly target: ResolvedTarget;
@@ -125,6 +130,16 @@ export class ClientTransaction implements TimerOwner, FlowUser {
   /** What a response carries to find us: branch and method (RFC 3261 §17.1.3). */
   get key(): string {
     return clientKeyOf(this.branch, this.draft.method);
+  }
+
+  /** What it means that the connection to a registered device is closed (RFC 5626 §5.3). */
+  get #gone(): ClientFailure {
+    const target = this.#target;
+    return target?.kind === 'hop' && target.isOutbound === true ? 'flowFailed' : 'gone';
+  }
+
+  get #lostConnection(): ClientFailure {
+    return this.hop?.flow?.isOutbound === false ? this.#gone : 'unreachable';
   }
 
   /** True once a request has gone out and until its final response or failure. */
@@ -216,7 +231,7 @@ export class ClientTransaction implements TimerOwner, FlowUser {
     this.#isUpgrade = target.kind === 'address' && target.isUpgrade === true;
     this.#place(hop);
     if (hop.flow?.state === 'closed') {
-      this.#attempt('gone');
+      this.#attempt(this.#gone);
       return;
     }
     if (target.kind === 'address' && this.#shouldUpgrade(target)) {
@@ -348,7 +363,7 @@ export class ClientTransaction implements TimerOwner, FlowUser {
   #carryOut(action: ClientAction): void {
     switch (action.kind) {
       case 'send':
-        if (!this.#send(this.bytes)) this.fail(this.hop?.flow?.isOutbound ? 'unreachable' : 'gone');
+        if (!this.#send(this.bytes)) this.fail(this.#lostConnection);
         return;
       case 'resend':
         this.#send(this.bytes);
@@ -369,7 +384,7 @@ export class ClientTransaction implements TimerOwner, FlowUser {
         this.#timedOut();
         return;
       case 'transportFailed':
-        this.#failNow(this.hop?.flow?.isOutbound === false ? 'gone' : 'unreachable');
+        this.#failNow(this.#lostConnection);
         return;
       case 'terminated':
         if (this.#failure === undefined) this.#end();

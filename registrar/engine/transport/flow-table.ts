@@ -4,20 +4,26 @@ import type { SipUri } from '../../../core/sip/uri.ts';
 import type { TimerHandle, TimerOwner } from '../timers.ts';
 import type { Flow } from './flow.ts';
 
+/** The flow of a Contact. */
+export type KnownFlow = { readonly flow: Flow; readonly isOutbound: boolean };
+
 /** A device is reachable by the flow that it registered over, for as long as its registration. */
 class FlowBinding implements TimerOwner {
   readonly key: string;
   readonly userAtHost: string;
   readonly flow: Flow;
+  /** Registered with instance and reg-id (RFC 5626 §4.2): the device keeps the flow up and makes another if it fails. */
+  readonly isOutbound: boolean;
   untilMs = 0;
   readonly #table: FlowTable;
   timer: TimerHandle | undefined;
 
-  constructor(table: FlowTable, uri: SipUri, flow: Flow) {
+  constructor(table: FlowTable, uri: SipUri, { flow, isOutbound }: KnownFlow) {
     this.#table = table;
     this.key = contactKey(uri);
     this.userAtHost = userAtHostKey(uri);
     this.flow = flow;
+    this.isOutbound = isOutbound;
   }
 
   onTimer(): void {
@@ -50,12 +56,12 @@ export class FlowTable {
   }
 
   /** Notes that this Contact is reached by this flow; 0 seconds forgets it. */
-  bind(contact: SipUri, flow: Flow, lifetimeSeconds: number): void {
+  bind(contact: SipUri, known: KnownFlow, lifetimeSeconds: number): void {
     this.unbind(contact);
     if (lifetimeSeconds <= 0) return;
-    const binding = new FlowBinding(this, contact, flow);
+    const binding = new FlowBinding(this, contact, known);
     this.#byContact.set(binding.key, binding);
-    flow.bindings += 1;
+    known.flow.bindings += 1;
     const sharing = this.#byUserAtHost.get(binding.userAtHost);
     if (sharing === undefined) this.#byUserAtHost.set(binding.userAtHost, new Set([binding]));
     else sharing.add(binding);
@@ -68,7 +74,11 @@ export class FlowTable {
     const known = this.#byContact.get(contactKey(contact));
     const untilMs = this.#context.nowMs + lifetimeSeconds * 1000;
     if (known?.flow === flow && known.untilMs >= untilMs) return;
-    this.bind(contact, flow, lifetimeSeconds);
+    this.bind(
+      contact,
+      { flow, isOutbound: known?.flow === flow && known.isOutbound },
+      lifetimeSeconds,
+    );
   }
 
   /** Forgets what was known of this Contact, for example because it now registers over UDP. */
@@ -81,14 +91,14 @@ export class FlowTable {
    * The flow of a request's URI: that of exactly this Contact, or, for a URI without port, that of the only Contact
    * with this user and host. It may be closed.
    */
-  find(uri: SipUri): Flow | undefined {
+  find(uri: SipUri): KnownFlow | undefined {
     const exact = this.#byContact.get(contactKey(uri));
-    if (exact !== undefined) return exact.flow;
+    if (exact !== undefined) return exact;
     if (uri.port !== undefined) return undefined;
     const sharing = this.#byUserAtHost.get(userAtHostKey(uri));
     if (sharing?.size !== 1) return undefined;
     const [only] = sharing;
-    return only?.flow;
+    return only;
   }
 
   remove(binding: FlowBinding): void {

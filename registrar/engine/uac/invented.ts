@@ -15,6 +15,9 @@ export function failureStatus(failure: ClientFailure): { status: number; phrase:
       return { status: 503, phrase: 'Service Unavailable' };
     case 'gone':
       return { status: 410, phrase: 'Gone' };
+    case 'flowFailed':
+      // RFC 5626 §5.3.
+      return { status: 430, phrase: 'Flow Failed' };
     case 'nameNotFound':
       return { status: 503, phrase: 'DNS Error' };
   }

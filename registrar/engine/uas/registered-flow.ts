@@ -27,9 +27,14 @@ export function noteRegisteredFlow(
     }
     const seconds = grantedSeconds(uri, response, isRegister);
     if (seconds === undefined) continue;
-    if (isRegister) table.bind(uri, hop.flow, seconds);
+    if (isRegister) table.bind(uri, { flow: hop.flow, isOutbound: isOutbound(contact) }, seconds);
     else table.extend(uri, hop.flow, seconds);
   }
+}
+
+/** RFC 5626 §6: only both parameters together ask for it. */
+function isOutbound({ params }: NameAddr): boolean {
+  return params.has('+sip.instance') && params.has('reg-id');
 }
 
 /** The lifetime that the application granted: of this Contact first, then of the whole response. */

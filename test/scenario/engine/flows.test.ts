@@ -89,6 +89,33 @@ describe('engine: connections', () => {
     lab.assertIdle();
   });
 
+  it('answers 430 when the device registered by RFC 5626, before and after the request went out', () => {
+    const phone = lab.streamPeer(41_000, 'ws');
+    const outbound = `${CONTACT};+sip.instance="<urn:uuid:1>";reg-id=1`;
+    register(phone, outbound, [`Contact: ${outbound};expires=60`]);
+    message('sip:web@x1.invalid;transport=ws');
+    phone.expect(/^MESSAGE/);
+    phone.close();
+    lab.advance(10);
+    application.expect('sip', /430 Flow Failed/);
+    message('sip:web@x1.invalid;transport=ws');
+    lab.advance(10);
+    application.expect('sip', /430 Flow Failed/);
+    lab.assertIdle();
+  });
+
+  it('answers 410 when a device asked for RFC 5626 by halves', () => {
+    for (const half of ['+sip.instance="<urn:uuid:1>"', 'reg-id=1']) {
+      const phone = lab.streamPeer(41_000, 'ws');
+      register(phone, `${CONTACT};${half}`, ['Expires: 60'], half);
+      phone.close();
+      message('sip:web@x1.invalid;transport=ws');
+      lab.advance(10);
+      application.expect('sip', /410 Gone/);
+    }
+    lab.assertIdle();
+  });
+
   it('follows a device to its new connection', () => {
     const old = lab.streamPeer(41_000, 'ws');
     register(old, CONTACT, [`Contact: ${CONTACT};expires=60`]);
