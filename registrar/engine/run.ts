@@ -30,6 +30,8 @@ export type EngineStartOptions = {
   readonly trustedAuthorities?: string | undefined;
   readonly limits?: Partial<EngineLimits> | undefined;
   readonly timers?: Partial<EngineTimers> | undefined;
+  /** Whether calls are reported to applications that route `cdr:attempt`, `cdr:start` or `cdr:stop`; off by default. */
+  readonly hasCallRecords?: boolean | undefined;
   /** Off when nothing in it is set. */
   readonly trace?: TraceOptions | undefined;
 };
@@ -79,6 +81,7 @@ async function start(
     wallClockMs: () => Date.now(),
     limits,
     timers,
+    hasCallRecords: options.hasCallRecords,
   });
   const trace = openTrace(options.trace ?? {});
   const driver = new EngineDriver({

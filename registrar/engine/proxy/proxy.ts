@@ -85,13 +85,14 @@ class ProxiedRequest implements BranchOwner, ServerUser {
     const { statusCode } = response.message;
     const isSuccess = statusCode >= 200;
     if (isSuccess && this.#message.method !== 'INVITE' && this.#isAnswered) return;
-    this.transaction.respond(statusCode, encodeForwardedResponse(response.message));
+    const forwarded = encodeForwardedResponse(response.message);
+    this.transaction.respond(statusCode, forwarded);
     if (!isSuccess || this.#isAnswered) return;
     this.#isAnswered = true;
     this.#report(response);
     this.#stopSearch();
     this.#done();
-    this.#recordStart(response);
+    this.#recordStart(response, forwarded);
   }
 
   branchFailed(_branch: Branch, status: number, response: ReceivedResponse | undefined): void {
@@ -223,10 +224,12 @@ class ProxiedRequest implements BranchOwner, ServerUser {
     }
   }
 
-  #recordStart(response: ReceivedResponse): void {
+  /** Both sides of the call have begun: towards the callee and towards the caller. */
+  #recordStart(response: ReceivedResponse, forwarded: Buffer): void {
     if (this.#message.method !== 'INVITE' || !this.#engine.records.isWanted) return;
     const sip = encodeReceived(response.message, undefined);
     this.#engine.records.start('network', 'proxy-uac', sip);
+    this.#engine.records.start('application', 'proxy-uas', forwarded);
   }
 }
 
@@ -237,7 +240,7 @@ export class Proxy {
 
   constructor(engine: Engine) {
     this.#engine = engine;
-    this.#relay = new Relay(engine.kernel, engine.router);
+    this.#relay = new Relay(engine);
   }
 
   /** Requests that are being proxied, or whose answers may still be repeated. */

@@ -5,11 +5,12 @@ import type { SipMessage } from '../../../core/sip/message.ts';
 import type { SipUri } from '../../../core/sip/uri.ts';
 import { Via } from '../../../core/sip/via.ts';
 import { ParseError } from '../../../core/errors.ts';
+import type { CallRecords } from '../call-records.ts';
 import type { Kernel } from '../kernel.ts';
 import { encodeRequest, type RequestDraft } from '../request-draft.ts';
 import type { NameWaiter, Route, Router } from '../router.ts';
 import { TRANSPORTS } from '../seam.ts';
-import { encodeForwardedResponse, ownVia } from '../text.ts';
+import { encodeForwardedResponse, encodeReceived, ownVia } from '../text.ts';
 import type { ClientTarget } from '../transaction/client.ts';
 import { canonicalAddress } from '../transport/address.ts';
 import type { Hop } from '../transport/flow.ts';
@@ -51,10 +52,16 @@ class Passing implements NameWaiter {
 export class Relay {
   readonly #kernel: Kernel;
   readonly #router: Router;
+  readonly #records: CallRecords;
 
-  constructor(kernel: Kernel, router: Router) {
-    this.#kernel = kernel;
-    this.#router = router;
+  constructor(engine: {
+    readonly kernel: Kernel;
+    readonly router: Router;
+    readonly records: CallRecords;
+  }) {
+    this.#kernel = engine.kernel;
+    this.#router = engine.router;
+    this.#records = engine.records;
   }
 
   /**
@@ -77,6 +84,7 @@ export class Relay {
     const parts = { requestUri: message.requestUri, routes: routes.map(String), extra: [] };
     const draft = draftForward(message, topVia, hop, { ...parts, stays: undefined });
     this.#router.send(new Passing(this.#kernel, draft, branchFor(message)), this.#routeTo(next));
+    this.#recordStop(message, topVia);
     return true;
   }
 
@@ -96,6 +104,12 @@ export class Relay {
     const flow = this.#kernel.flowTable.find(uri)?.flow;
     if (flow === undefined || flow.state === 'closed') return this.#router.toNextHop(uri);
     return { kind: 'targets', targets: [{ kind: 'hop', hop: flow.hop }] };
+  }
+
+  /** Nothing is kept of the call, so that a repeated BYE is told again. */
+  #recordStop(message: SipMessage, topVia: string): void {
+    if (message.method !== 'BYE' || !this.#records.isWanted) return;
+    this.#records.stop('network', 'normal-release', encodeReceived(message, topVia));
   }
 
   /** Two when the sides are on different sockets, one otherwise. */
