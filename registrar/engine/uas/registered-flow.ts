@@ -25,11 +25,17 @@ export function noteRegisteredFlow(
       if (isRegister) table.unbind(uri);
       continue;
     }
-    const seconds = grantedSeconds(uri, response, isRegister);
+    const seconds =
+      grantedSeconds(uri, response, isRegister) ?? (isRemoval(contact, request) ? 0 : undefined);
     if (seconds === undefined) continue;
     if (isRegister) table.bind(uri, { flow: hop.flow, isOutbound: isOutbound(contact) }, seconds);
     else table.extend(uri, hop.flow, seconds);
   }
+}
+
+/** The answer to the device that removes the last binding lists nothing and says nothing of lifetimes. */
+function isRemoval({ params }: NameAddr, request: SipMessage): boolean {
+  return secondsOf(params.get('expires') ?? request.header('Expires')) === 0;
 }
 
 /** RFC 5626 §6: only both parameters together ask for it. */

@@ -156,6 +156,10 @@ describe('engine: connections', () => {
     register(tcp, contact, ['Expires: 0'], 'reg2');
     assert.equal(lab.engine.stats().flowBindings, 0);
     register(tcp, contact, [`Contact: ${contact};expires=60`], 'reg3');
+    // The last binding: nothing is left to be listed.
+    register(tcp, `${contact};expires=0`, [], 'reg5');
+    assert.equal(lab.engine.stats().flowBindings, 0);
+    register(tcp, contact, [`Contact: ${contact};expires=60`], 'reg6');
     const udp = lab.udpPeer(5090);
     register(udp, contact, [`Contact: ${contact};expires=60`], 'reg4');
     assert.equal(lab.engine.stats().flowBindings, 0);
