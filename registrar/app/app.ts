@@ -23,7 +23,7 @@ import { installRooms } from './rooms/rooms.ts';
 import type { Srf } from './srf.ts';
 import type { Store } from './store/store.ts';
 import { speedUpSrf } from './srf-speed.ts';
-import { disconnect, keepBytes } from './wire.ts';
+import { disconnect, keepBytes, MAX_FRAME_BYTES_OF_DRACHTIO } from './wire.ts';
 
 export type AppOptions = {
   readonly config: Config;
@@ -61,7 +61,7 @@ const CONNECT_TIMEOUT_MS = 10_000;
 
 /** @throws ConfigError `engine.unreachable` */
 export async function startApp(options: AppOptions): Promise<App> {
-  const { config, log, clock, store, relay } = options;
+  const { log, clock, store, relay, config } = { ...options, config: fitToEngine(options.config) };
   const srf = new Drachtio() as unknown as Srf;
   const domain = createDomain({
     name: options.domainName,
@@ -122,6 +122,16 @@ export async function startApp(options: AppOptions): Promise<App> {
   };
 }
 
+/** Longer ones are refused by a drachtio-server, or jam it; see docs/drachtio.md. */
+const MAX_BODY_BYTES_OF_DRACHTIO = 8_000;
+
+/** Our own engine carries whatever the configuration allows. */
+function fitToEngine(config: Config): Config {
+  if (config.engine.mode === 'embedded') return config;
+  const maxBodyBytes = Math.min(config.messages.maxBodyBytes, MAX_BODY_BYTES_OF_DRACHTIO);
+  return { ...config, messages: { ...config.messages, maxBodyBytes } };
+}
+
 /** Names and addresses that configuration adds to those of this machine. */
 function ownNames({ sip }: Config): string[] {
   const external = sip.externalAddress === undefined ? [] : [sip.externalAddress];
@@ -143,7 +153,8 @@ async function connect(srf: Srf, options: AppOptions): Promise<void> {
     });
   });
   srf.connect(engine);
-  keepBytes(srf, log);
+  if (options.config.engine.mode === 'drachtio') keepBytes(srf, log, MAX_FRAME_BYTES_OF_DRACHTIO);
+  else keepBytes(srf, log);
   speedUpSrf();
   let timer: NodeJS.Timeout | undefined;
   const expired = new Promise<never>((_, reject) => {

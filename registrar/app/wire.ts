@@ -12,6 +12,8 @@ import type { Srf } from './srf.ts';
 
 /** The control protocol has five digits for the length. */
 const MAX_FRAME_BYTES = 99_999;
+/** A drachtio-server reads into a ring of 12,228 bytes; a longer message overwrites itself, and nothing is read any more. */
+export const MAX_FRAME_BYTES_OF_DRACHTIO = 12_000;
 const MAX_LENGTH_DIGITS = 7;
 const ESCAPE_BASE = 0xdc00;
 const LONE_SURROGATE = /[\uDC80-\uDCFF]/u;
@@ -124,10 +126,11 @@ type WireProtocol = {
  *
  * @param srf - connecting
  * @param log - hears of what drachtio-srf, or a listener of ours, throws on a message; the connection goes on
+ * @param maxFrameBytes - what the engine can take in one message
  */
-export function keepBytes(srf: Srf, log: Log): void {
+export function keepBytes(srf: Srf, log: Log, maxFrameBytes: number = MAX_FRAME_BYTES): void {
   const wire = agentOf(srf).wp;
-  wire.send = sendFrame;
+  wire.send = (socket, message) => sendFrame(socket, message, maxFrameBytes);
   const listen = (socket: Socket): void => {
     const reader = new FrameReader();
     socket.removeAllListeners('data');
@@ -174,13 +177,13 @@ function payloadsOf(reader: FrameReader, chunk: Buffer, socket: Socket, log: Log
 }
 
 /** @throws ControlError `engine.message.too-long` */
-function sendFrame(socket: Socket, message: string): string {
+function sendFrame(socket: Socket, message: string, maxFrameBytes: number): string {
   const id = randomUUID();
   const payload = toBytes(`${id}|${message}`);
-  if (payload.length > MAX_FRAME_BYTES) {
+  if (payload.length > maxFrameBytes) {
     throw new ControlError(
       'engine.message.too-long',
-      `a control message of ${payload.length} bytes exceeds ${MAX_FRAME_BYTES}`,
+      `a control message of ${payload.length} bytes exceeds ${maxFrameBytes}`,
     );
   }
   collect(socket, Buffer.from(`${payload.length}#`, 'latin1'), payload);

@@ -11,6 +11,7 @@ import type { Binding } from '../../registrar/app/location/location.ts';
 import { startSwitch } from '../../registrar/main.ts';
 import type { RunningSwitch } from '../../registrar/main.ts';
 import type { PeerTransport } from './sip-peer.ts';
+import { externalEngine } from './sip-engines.ts';
 import { withUrgentThreads } from './stalls.ts';
 
 const LOOPBACK = '127.0.0.1';
@@ -24,6 +25,18 @@ const DEFAULTS = {
   // Devices of the same person come and go in a test.
   'registration.maxBindingsPerAccount': '100',
 };
+
+/** With PARLEY_TEST_SWITCH=drachtio-server the whole switch runs over the server that PARLEY_TEST_DRACHTIO names. */
+const EXTERNAL =
+  process.env['PARLEY_TEST_SWITCH'] === 'drachtio-server' ? externalEngine() : undefined;
+const EXTERNAL_SETTINGS: Readonly<Record<string, string>> =
+  EXTERNAL === undefined
+    ? {}
+    : {
+        'engine.mode': 'drachtio',
+        'engine.host': EXTERNAL.host,
+        'engine.port': String(EXTERNAL.controlPort),
+      };
 
 /** What may still be there when nobody talks: registered phones keep their connections. */
 const AT_REST = /^(?:flows|flowBindings|connections)$/;
@@ -39,8 +52,8 @@ export class LiveSwitch {
   async start(settings: Readonly<Record<string, string>> = {}): Promise<void> {
     this.#folder = await mkdtemp(path.join(tmpdir(), 'parley-switch-'));
     const config = loadConfig({
-      environment: {},
-      flags: { ...DEFAULTS, dataFolder: this.#folder, ...settings },
+      environment: EXTERNAL === undefined ? {} : { PARLEY_ENGINE_SECRET: EXTERNAL.secret },
+      flags: { ...DEFAULTS, dataFolder: this.#folder, ...EXTERNAL_SETTINGS, ...settings },
     });
     const options = { log: nullLog, engineTimers: { t1Ms: T1_MS } };
     this.#running = await withUrgentThreads(() => startSwitch(config, options));
@@ -61,6 +74,7 @@ export class LiveSwitch {
     transport: PeerTransport,
     address: string = LOOPBACK,
   ): { readonly address: string; readonly port: number } {
+    if (EXTERNAL !== undefined) return EXTERNAL.sip;
     const listener = this.running.listeners.find(
       (candidate) => candidate.transport === transport && candidate.address === address,
     );

@@ -89,6 +89,7 @@ export type Seen = { readonly direction: 'in' | 'out'; readonly message: SipMess
 
 type Path = (bytes: Buffer) => void;
 
+const IS_OVER_DRACHTIO = process.env['PARLEY_TEST_SWITCH'] === 'drachtio-server';
 const METHODS_WITH_CONTACT = ['INVITE', 'REGISTER', 'SUBSCRIBE', 'REFER', 'NOTIFY', 'UPDATE'];
 
 export class SipPeer {
@@ -175,7 +176,9 @@ export class SipPeer {
   get contactUri(): string {
     // RFC 7118 section 5.2: in URIs a WebSocket is `ws`, secure or not.
     const transport = this.#isWebSocket ? 'ws' : this.transport;
-    return `sip:${this.user}@${this.hostPort};transport=${transport}`;
+    // A drachtio-server keeps connections by user and host alone, and here all phones have one host.
+    const user = IS_OVER_DRACHTIO ? `${this.user}-${this.port}` : this.user;
+    return `sip:${user}@${this.hostPort};transport=${transport}`;
   }
 
   /** Sends a REGISTER and expects this status; the same Call-ID and rising CSeq each time. */

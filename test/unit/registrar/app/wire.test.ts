@@ -170,6 +170,14 @@ describe('drachtio-srf over the transparent wire', () => {
     assert.equal((await sent).status, 200);
   });
 
+  it('refuses to send what this engine cannot take', async () => {
+    keepBytes(srf, nullLog, 12_000);
+    await assert.rejects(
+      sendRequest(srf, { method: 'MESSAGE', uri: 'sip:b@127.0.0.1', body: 'x'.repeat(12_000) }),
+      ControlError,
+    );
+  });
+
   it('refuses to send what the protocol cannot carry, and goes on', async () => {
     await assert.rejects(
       sendRequest(srf, { method: 'MESSAGE', uri: 'sip:b@127.0.0.1', body: 'x'.repeat(100_000) }),

@@ -1,0 +1,180 @@
+/** SIP engines to run one suite of scenarios over: ours, and a drachtio-server that somebody has started. */
+
+import assert from 'node:assert/strict';
+import Drachtio from 'drachtio-srf';
+import type { Dialog, Middleware, SipRequest, SipResponse, Srf } from '../../registrar/app/srf.ts';
+import { disconnect } from '../../registrar/app/wire.ts';
+import { startEngine } from '../../registrar/engine/public.ts';
+import type { PeerEndpoint } from './sip-peer.ts';
+
+export const ENGINE_NAMES = ['embedded', 'drachtio-server'] as const;
+export type EngineName = (typeof ENGINE_NAMES)[number];
+
+/** Where the control port and the SIP port of an engine are. */
+export type EnginePlace = {
+  readonly host: string;
+  readonly controlPort: number;
+  readonly secret: string;
+  readonly sip: PeerEndpoint;
+};
+
+export type RunningTestEngine = EnginePlace & {
+  /** What it holds, by name; undefined when it cannot be asked. */
+  holdings(): Promise<Readonly<Record<string, number>> | undefined>;
+  stop(): Promise<void>;
+};
+
+const VARIABLE = 'PARLEY_TEST_DRACHTIO';
+
+/**
+ * The drachtio-server that PARLEY_TEST_DRACHTIO names as `host:controlPort:secret:sipPort`; undefined without it.
+ *
+ * @throws Error when the variable has another form
+ */
+export function externalEngine(): EnginePlace | undefined {
+  const text = process.env[VARIABLE];
+  if (text === undefined || text === '') return undefined;
+  const [, host = '', controlPort, secret = '', sipPort] =
+    /^([\d.]+):(\d+):([^:]+):(\d+)$/.exec(text) ?? [];
+  assert.notEqual(host, '', `${VARIABLE} must be host:controlPort:secret:sipPort`);
+  const sip = { address: host, port: Number(sipPort) };
+  return { host, controlPort: Number(controlPort), secret, sip };
+}
+
+/** For titles of what is skipped. */
+export const WITHOUT_EXTERNAL = `skipped: ${VARIABLE} is not set, and Debian has no drachtio-server to demand`;
+
+/** A second of waiting is 100 ms for ours; the other is as its administrator made it. */
+export const EMBEDDED_TIMERS = { t1Ms: 100, inviteAnswerMs: 3000, answerMs: 2000 } as const;
+
+export async function startTestEngine(name: EngineName): Promise<RunningTestEngine> {
+  if (name === 'drachtio-server') {
+    const place = externalEngine();
+    assert.ok(place, `${VARIABLE} is not set`);
+    const nothing = (): Promise<undefined> => Promise.resolve(undefined);
+    return { ...place, holdings: nothing, stop: nothing };
+  }
+  const host = '127.0.0.1';
+  const secret = 'not a secret';
+  const engine = await startEngine({
+    listen: [
+      { transport: 'udp', address: host, port: 0 },
+      { transport: 'tcp', address: host, port: 0 },
+    ],
+    control: { address: host, port: 0 },
+    secret,
+    timers: EMBEDDED_TIMERS,
+  });
+  const port = engine.listeners[0]?.local.port ?? 0;
+  return {
+    host,
+    controlPort: engine.controlPort,
+    secret,
+    sip: { address: host, port },
+    holdings: async () => {
+      const numbers: Record<string, number> = {};
+      for (const [key, value] of Object.entries(await engine.stats()) as [string, unknown][]) {
+        if (typeof value === 'number') numbers[key] = value;
+      }
+      return numbers;
+    },
+    stop: () => engine.stop(),
+  };
+}
+
+/** What of drachtio-srf our registrar does not use, but others do. */
+export type PlainSrf = Srf & {
+  createB2BUA(
+    request: SipRequest,
+    response: SipResponse,
+    uri: string,
+    options: { localSdpB?: string },
+  ): Promise<{ uas: Dialog; uac: Dialog }>;
+  proxyRequest(
+    request: SipRequest,
+    destination: string | string[],
+    options: ProxyOptions,
+  ): Promise<ProxyResult>;
+  unregisterForMessages(verb: string): void;
+};
+
+export type ProxyResult = {
+  finalStatus: number;
+  /** One after the other; how they are put together is drachtio-srf's own matter. */
+  responses: readonly { msgs: readonly { status: number }[] }[];
+};
+
+export type ProxyOptions = {
+  remainInDialog?: boolean;
+  forking?: 'sequential' | 'simultaneous';
+  followRedirects?: boolean;
+  provisionalTimeout?: string;
+};
+
+/** An ordinary drachtio-srf application, with nothing of ours in it. */
+export class PlainApplication {
+  readonly srf: PlainSrf;
+
+  private constructor(srf: PlainSrf) {
+    this.srf = srf;
+  }
+
+  /** Connects, and has its routes accepted; `handlers` by method in lower case. */
+  static async connect(
+    { host, controlPort, secret }: EnginePlace,
+    handlers: Readonly<Record<string, Middleware>> = {},
+  ): Promise<PlainApplication> {
+    const srf = new Drachtio() as unknown as PlainSrf;
+    srf.on('error', () => undefined);
+    for (const [method, handler] of Object.entries(handlers)) srf.use(method, handler);
+    const connected = new Promise<void>((resolve, reject) => {
+      srf.once('connect', (error: Error | undefined) => {
+        if (error instanceof Error) reject(error);
+        else resolve();
+      });
+    });
+    srf.connect({ host, port: controlPort, secret });
+    await connected;
+    // The routes follow the handshake; the engine has them when it answers what was sent after them.
+    await answerOfPing(srf);
+    return new PlainApplication(srf);
+  }
+
+  /** Sends a request outside dialogs; resolves with its final response. */
+  request(
+    uri: string,
+    options: { method: string; headers?: Record<string, string>; body?: string; proxy?: string },
+  ): Promise<SipResponse> {
+    return new Promise((resolve, reject) => {
+      this.srf.request(uri, options, (error, request) => {
+        if (request === undefined || (error !== null && error !== undefined)) {
+          reject(error instanceof Error ? error : new Error(String(error)));
+          return;
+        }
+        request.on('response', (response: SipResponse) => {
+          if (response.status >= 200) resolve(response);
+        });
+      });
+    });
+  }
+
+  /** Ends the connection, as an application that dies. */
+  close(): void {
+    disconnect(this.srf);
+  }
+}
+
+type Agent = {
+  readonly mapServer: ReadonlyMap<object, { pendingRequests: Map<string, () => void> }>;
+  readonly wp: { send(socket: object, text: string): string };
+};
+
+function answerOfPing(srf: PlainSrf): Promise<void> {
+  const { mapServer, wp } = (srf as unknown as { app: { client: Agent } }).app.client;
+  const [entry] = mapServer;
+  assert.ok(entry, 'not connected');
+  const [socket, { pendingRequests }] = entry;
+  return new Promise((resolve) => {
+    pendingRequests.set(wp.send(socket, 'ping'), resolve);
+  });
+}
