@@ -317,7 +317,9 @@ export class Uas implements UasRequestOwner, SuccessOwner {
   }
 
   #tagFor(request: UasRequest, template: SipMessage): string {
-    return tagOf(template.header('To') ?? '') ?? request.message.toTag ?? this.#kernel.ids.tag();
+    const to = template.header('To');
+    const own = to === undefined ? undefined : tagOf(to);
+    return own ?? request.message.toTag ?? this.#kernel.ids.tag();
   }
 
   /** Tells the application what became of its answer. */
