@@ -277,6 +277,7 @@ export class Uac implements UacRequestOwner {
 
   /** A NOTIFY that overtook the 2xx to its SUBSCRIBE makes the dialog (RFC 6665 §4.1.2.4). */
   dialogFromNotify(request: UacRequest, notify: SipMessage, hop: Hop): Dialog | undefined {
+    if (!request.application.isConnected) return undefined;
     return this.#take(request, dialogOfNotify(request, notify, hop), 'confirmed');
   }
 
@@ -406,6 +407,8 @@ export class Uac implements UacRequestOwner {
 
   #confirmSubscription(request: UacRequest, response: ReceivedResponse): void {
     if (request.forks.has(response.message.toTag ?? '')) return;
+    // Nobody would ever end it: its NOTIFY finds no dialog, which ends it there.
+    if (!request.application.isConnected) return;
     this.#take(request, dialogOfResponse(request, response), 'confirmed');
   }
 

@@ -72,6 +72,11 @@ export class UasRequest implements TimerOwner, ServerUser {
     return this.makesDialog ? dialogIdOf(this.message.callId, this.message.fromTag ?? '') : '';
   }
 
+  /** Whether this answer ends the wait for one: only an INVITE may go on for long after a provisional response. */
+  isDoneWaiting(status: number): boolean {
+    return this.isInvite || status >= 200;
+  }
+
   onTimer(): void {
     this.timer = undefined;
     this.#owner.answerOverdue(this);

@@ -192,7 +192,7 @@ export class Uas implements UasRequestOwner, SuccessOwner {
     const bytes = encodeAnswer(request, template, headers);
     if (isProvisional(status) || isSuccess(status)) this.#establish(request, headers, template);
     request.hasAnswer = true;
-    this.#stopTimer(request);
+    this.#stopTimer(request, status);
     const dialogId = request.message.method === 'BYE' ? '' : request.dialogId;
     let wasSent = true;
     if (rseq === undefined) wasSent = this.#send(request, status, bytes, template);
@@ -426,7 +426,8 @@ export class Uas implements UasRequestOwner, SuccessOwner {
     return request.reliable;
   }
 
-  #stopTimer(request: UasRequest): void {
+  #stopTimer(request: UasRequest, status = 200): void {
+    if (!request.isDoneWaiting(status)) return;
     this.#kernel.clearTimer(request.timer);
     request.timer = undefined;
   }
