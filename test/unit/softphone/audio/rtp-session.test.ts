@@ -8,6 +8,7 @@ import { systemClock } from '../../../../softphone/audio/device.ts';
 import { createNullDevice } from '../../../../softphone/audio/null-device.ts';
 import { RtpSession } from '../../../../softphone/audio/rtp-session.ts';
 import { SoundDesk } from '../../../../softphone/audio/sound-desk.ts';
+import { measureAwake } from '../../../support/stalls.ts';
 
 const OPUS: Codec = { encoding: 'opus', clockRateHz: 48_000, channels: 2, payloadType: 111 };
 const PCMU: Codec = { encoding: 'PCMU', clockRateHz: 8000, channels: 1, payloadType: 0 };
@@ -94,27 +95,29 @@ async function closeEnd(end: End): Promise<void> {
 describe('the media of a call', () => {
   for (const codec of [OPUS, PCMU, PCMA]) {
     it(`MUST let both sides hear each other, and neither itself, in ${codec.encoding}`, async () => {
-      const a = await openEnd(120);
-      const b = await openEnd(210);
-      try {
-        connect(a, b, [codec]);
-        await sleep(SECONDS * 1000 + 600);
-      } finally {
-        await closeEnd(a);
-        await closeEnd(b);
-      }
-      for (const [speaker, listener] of [
-        [a, b],
-        [b, a],
-      ] as const) {
-        const heard = scoreSound(soundOf(speaker.voice), listener.ear.sound);
-        assert.ok(heard.ncc >= 0.9 && judge(heard, 'call').isHeard, describeScore(heard));
-        const own = scoreSound(soundOf(speaker.voice), speaker.ear.sound);
-        assert.ok(isAbsent(own), describeScore(own));
-      }
-      assert.equal(a.session.figures.receivingCodec, codec.encoding);
-      assert.ok(a.session.figures.lossPercent < 1);
-    });
+      await measureAwake([], async () => {
+        const a = await openEnd(120);
+        const b = await openEnd(210);
+        try {
+          connect(a, b, [codec]);
+          await sleep(SECONDS * 1000 + 600);
+        } finally {
+          await closeEnd(a);
+          await closeEnd(b);
+        }
+        for (const [speaker, listener] of [
+          [a, b],
+          [b, a],
+        ] as const) {
+          const heard = scoreSound(soundOf(speaker.voice), listener.ear.sound);
+          assert.ok(heard.ncc >= 0.9 && judge(heard, 'call').isHeard, describeScore(heard));
+          const own = scoreSound(soundOf(speaker.voice), speaker.ear.sound);
+          assert.ok(isAbsent(own), describeScore(own));
+        }
+        assert.equal(a.session.figures.receivingCodec, codec.encoding);
+        assert.ok(a.session.figures.lossPercent < 1);
+      });
+    }).timeout(60_000);
   }
 
   it('MUST carry keys in order, each once, and go on with sound after them', async () => {
@@ -133,19 +136,21 @@ describe('the media of a call', () => {
   });
 
   it('MUST change the codec in a call without losing it', async () => {
-    const a = await openEnd(120);
-    const b = await openEnd(210);
-    try {
-      connect(a, b, [PCMU]);
-      await sleep(1500);
-      connect(a, b, [OPUS]);
-      await sleep(SECONDS * 1000 - 900);
-    } finally {
-      await closeEnd(a);
-      await closeEnd(b);
-    }
-    assert.equal(b.session.figures.receivingCodec, 'opus');
-    const heard = scoreSound(soundOf(a.voice), b.ear.sound);
-    assert.ok(heard.ncc >= 0.9 && heard.cover >= 0.9, describeScore(heard));
-  });
+    await measureAwake([], async () => {
+      const a = await openEnd(120);
+      const b = await openEnd(210);
+      try {
+        connect(a, b, [PCMU]);
+        await sleep(1500);
+        connect(a, b, [OPUS]);
+        await sleep(SECONDS * 1000 - 900);
+      } finally {
+        await closeEnd(a);
+        await closeEnd(b);
+      }
+      assert.equal(b.session.figures.receivingCodec, 'opus');
+      const heard = scoreSound(soundOf(a.voice), b.ear.sound);
+      assert.ok(heard.ncc >= 0.9 && heard.cover >= 0.9, describeScore(heard));
+    });
+  }).timeout(60_000);
 });
