@@ -37,12 +37,15 @@ export class WebSocketListener {
     identity: TlsIdentity | undefined,
     maxMessageBytes: number,
   ): Promise<WebSocketListener> {
+    const { upgradeTimeoutMs } = context.limits;
     const server =
       identity === undefined
         ? http.createServer(refusePlainRequest)
-        : https.createServer({ ...identity, minVersion: 'TLSv1.2' }, refusePlainRequest);
+        : https.createServer(
+            { ...identity, minVersion: 'TLSv1.2', handshakeTimeout: upgradeTimeoutMs },
+            refusePlainRequest,
+          );
     countConnections(server, context);
-    const { upgradeTimeoutMs } = context.limits;
     server.headersTimeout = server.requestTimeout = server.timeout = upgradeTimeoutMs;
     const upgrader = new WebSocketServer({
       noServer: true,
