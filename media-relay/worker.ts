@@ -5,6 +5,8 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { ConfigError, SwitchError } from '../core/errors.ts';
 import { invariant } from '../core/invariant.ts';
 import type { Log, LogLevel } from '../core/log.ts';
+import { Batch } from './control/channel.ts';
+import type { PortItem } from './control/channel.ts';
 import { RelayService } from './control/relay-service.ts';
 import { UdpControlServer } from './control/udp-server.ts';
 import { LocalAddresses } from './io/local-addresses.ts';
@@ -83,12 +85,16 @@ async function run(data: RelayWorkerData): Promise<void> {
     },
   });
   const ng = data.ng === undefined ? undefined : await openNg(data.ng, service);
+  const replies = new Batch<PortItem>((items) => {
+    post({ kind: 'replies', items });
+  });
   port.on('message', (message: WorkerMessage) => {
-    if (message.kind === 'request') {
-      const { cookie } = message;
-      void service.handle(message.message).then((reply) => {
-        post({ kind: 'reply', cookie, message: reply });
-      });
+    if (message.kind === 'requests') {
+      for (const { cookie, message: request } of message.items) {
+        void service.handle(request).then((reply) => {
+          replies.add({ cookie, message: reply });
+        });
+      }
     } else if (message.kind === 'close') {
       ng?.close();
       service.close();

@@ -19,15 +19,39 @@ export type ControlChannel = {
   close(reason: string): void;
 };
 
+/** A command or its reply; the cookie tells which belong together. */
+export type PortItem = { readonly cookie: string; readonly message: Dictionary };
+
 /** What passes through a message port; `event` only towards the client. */
 export type PortMessage =
-  | { readonly kind: 'request'; readonly cookie: string; readonly message: Dictionary }
-  | { readonly kind: 'reply'; readonly cookie: string; readonly message: Dictionary }
+  | { readonly kind: 'requests'; readonly items: readonly PortItem[] }
+  | { readonly kind: 'replies'; readonly items: readonly PortItem[] }
   | { readonly kind: 'event'; readonly event: RelayEvent };
+
+/** Gives away in one piece what comes together in one turn of the event loop: waking another thread is what costs. */
+export class Batch<T> {
+  readonly #send: (items: readonly T[]) => void;
+  #items: T[] = [];
+
+  constructor(send: (items: readonly T[]) => void) {
+    this.#send = send;
+  }
+
+  add(item: T): void {
+    this.#items.push(item);
+    if (this.#items.length === 1) setImmediate(this.#flush);
+  }
+
+  readonly #flush = (): void => {
+    const items = this.#items;
+    this.#items = [];
+    this.#send(items);
+  };
+}
 
 /** Requests through a message port, or a worker's, which is one too. Events go to `onEvent`. */
 export class PortChannel implements ControlChannel {
-  readonly #port: Pick<MessagePort | Worker, 'postMessage'>;
+  readonly #requests: Batch<PortItem>;
   readonly #pending = new PendingRequests();
   readonly #deadlineMs: number;
   #count = 0;
@@ -37,11 +61,14 @@ export class PortChannel implements ControlChannel {
     deadlineMs: number,
     onEvent: (event: RelayEvent) => void,
   ) {
-    this.#port = port;
+    this.#requests = new Batch((items) => {
+      port.postMessage({ kind: 'requests', items } satisfies PortMessage);
+    });
     this.#deadlineMs = deadlineMs;
     port.on('message', (message: PortMessage) => {
-      if (message.kind === 'reply') this.#pending.settle(message.cookie, message.message);
-      else if (message.kind === 'event') onEvent(message.event);
+      if (message.kind === 'replies') {
+        for (const { cookie, message: reply } of message.items) this.#pending.settle(cookie, reply);
+      } else if (message.kind === 'event') onEvent(message.event);
     });
   }
 
@@ -49,7 +76,7 @@ export class PortChannel implements ControlChannel {
     this.#count += 1;
     const cookie = String(this.#count);
     const reply = this.#pending.wait(cookie, this.#deadlineMs);
-    this.#port.postMessage({ kind: 'request', cookie, message } satisfies PortMessage);
+    this.#requests.add({ cookie, message });
     return reply;
   }
 

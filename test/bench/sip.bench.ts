@@ -9,6 +9,7 @@
  */
 
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
@@ -27,7 +28,7 @@ import { openStore } from '../../registrar/app/store/store.ts';
 import { encodeFrame } from '../../registrar/engine/control/frame.ts';
 import { Engine } from '../../registrar/engine/engine.ts';
 import { startSwitch } from '../../registrar/main.ts';
-import { DEFAULT_LISTENERS, SECRET, seededRandom, sip } from '../support/engine-lab.ts';
+import { DEFAULT_LISTENERS, SECRET, sip } from '../support/engine-lab.ts';
 import { cpuTimeNs, residentBytes, SipLoad } from '../support/sip-load.ts';
 import type { Kind, LoadResult } from '../support/sip-load.ts';
 import { SipUri } from '../../core/sip/uri.ts';
@@ -220,7 +221,7 @@ class AnsweringEngine {
     this.engine = new Engine({
       listeners: DEFAULT_LISTENERS,
       secret: SECRET,
-      random: seededRandom('bench'),
+      random: randomBytes,
       wallClockMs: () => 1_800_000_000_000 + this.nowMs,
     });
     this.engine.handleInput({ kind: 'controlOpened', controlId: 1 }, 0);
