@@ -157,13 +157,9 @@ export class Network implements MessageSink {
     return false;
   }
 
-  #turnAway(
-    message: SipMessage,
-    hop: Hop,
-    kind: `${'rate' | 'behind'}${'Refused' | 'Dropped'}`,
-  ): void {
+  #turnAway(message: SipMessage, hop: Hop, kind: `${string}${'Refused' | 'Dropped'}`): void {
     this.#kernel.counters.refusals.add(kind);
-    if (kind === 'rateDropped' || kind === 'behindDropped') return;
+    if (kind.endsWith('Dropped')) return;
     const topVia = stampedVia(message, hop);
     if (topVia !== undefined) this.#refuse({ message, hop, topVia }, 503, RETRY_AFTER);
   }
