@@ -49,7 +49,7 @@ describe('SIP text of the engine', () => {
 
   it('writes its own address with brackets for IPv6 and the transport unless it is UDP', () => {
     assert.equal(ownContact(hop('udp', '2001:db8::1')), '<sip:[2001:db8::1]:5060>');
-    assert.equal(ownContact(hop('wss')), '<sip:192.0.2.1:5060;transport=wss>');
+    assert.equal(ownContact(hop('wss')), '<sip:192.0.2.1:5060;transport=ws>');
     assert.equal(ownVia(hop('udp'), 'b'), 'SIP/2.0/UDP 192.0.2.1:5060;rport;branch=b');
     assert.equal(ownVia(hop('tcp'), 'b'), 'SIP/2.0/TCP 192.0.2.1:5060;branch=b');
   });
