@@ -66,7 +66,9 @@ export type PhoneOptions = {
   /** Contacts and history go there; undefined keeps them in memory. */
   readonly dataFolder?: string | undefined;
   readonly log: Log;
+  /** Longest time between two CRLF pings, and how long their answers may take. */
   readonly keepAliveMs?: number;
+  readonly pongLimitMs?: number;
 };
 
 /** A call at one moment. */

@@ -1,6 +1,7 @@
 /** What a person types as the one to reach, as a SIP URI; and back again. */
 
 import { ConfigError, ParseError } from '../../core/errors.ts';
+import { unquote } from '../../core/sip/grammar.ts';
 import { SipUri, escapeUser, parseUri, unescape } from '../../core/sip/uri.ts';
 
 /** The address-of-record of a nickname: `sip:bj%C3%B8rn@example.com`. */
@@ -53,4 +54,9 @@ export function readableUser(text: string): string {
     if (!(error instanceof ParseError)) throw error;
   }
   return text;
+}
+
+/** A display name as sip.js gives it: undefined when there is none, without its quotes but with the escapes inside. */
+export function readableName(displayName: string | undefined): string {
+  return displayName === undefined ? '' : unquote(`"${displayName}"`);
 }

@@ -8,7 +8,7 @@ import type { AudioAgreement } from '../../core/sdp/offer-answer.ts';
 import { canSend } from '../../core/sdp/session-description.ts';
 import type { Clock } from '../audio/device.ts';
 import type { RtpSession } from '../audio/rtp-session.ts';
-import { readableUser } from './address.ts';
+import { readableName, readableUser } from './address.ts';
 import { endFromReason, endFromStatus } from './call-end.ts';
 import type { CallEnd } from './call-end.ts';
 import { Renegotiation } from './renegotiation.ts';
@@ -116,7 +116,8 @@ export class Call {
     const { remoteIdentity: identity } = invitation;
     const uri = identity.uri.toString();
     const nickname = readableUser(uri);
-    const name = identity.displayName === '' ? nickname : identity.displayName;
+    const displayName = readableName(identity.displayName);
+    const name = displayName === '' ? nickname : displayName;
     const call = new Call(id, 'incoming', { uri, nickname, name }, owner);
     const refusal = call.#refusalOf(invitation);
     if (refusal !== undefined) {
@@ -328,7 +329,7 @@ export class Call {
   }
 
   #learnFocus(message: Core.IncomingMessage): void {
-    const [contact = ''] = message.getHeaders('contact');
+    const contact = message.getHeaders('contact').find((value) => /isfocus/i.test(value)) ?? '';
     const uri = /<([^>]+)>\s*(?:;.*)?;\s*isfocus(?:[;,\s]|$)/i.exec(contact)?.[1];
     if (uri === undefined) return;
     this.#focusUri = uri;

@@ -1,11 +1,12 @@
 /** Re-INVITEs of one call, one after the other, and again after a collision (RFC 3261 §14). */
 
-import { SessionState } from 'sip.js';
-import type { Core, Session } from 'sip.js';
+import { Core, SessionState } from 'sip.js';
+import type { Session } from 'sip.js';
 import type { Clock } from '../audio/device.ts';
 
 const ATTEMPTS = 4;
 const COLLISION = 491;
+const ACK_POLL_MS = 20;
 
 export class Renegotiation {
   readonly #session: Session;
@@ -29,12 +30,26 @@ export class Renegotiation {
 
   async #attempt(): Promise<number> {
     for (let attempt = 1; ; attempt += 1) {
+      await this.#untilConfirmed();
       const statusCode = await this.#send();
       if (statusCode !== COLLISION || attempt === ATTEMPTS) return statusCode;
       // RFC 3261 §14.1: whoever made the call waits longer.
       const delayMs = (this.#isCaller ? 2100 : 0) + Math.random() * 1900;
       await new Promise<void>((resolve) => {
         this.#clock.setTimer(resolve, delayMs, true);
+      });
+    }
+  }
+
+  /** sip.js ends a call when the ACK of the INVITE comes after an offer of ours: wait for it (RFC 5407 §3.1.4). */
+  async #untilConfirmed(): Promise<void> {
+    const session = this.#session;
+    while (
+      session.state === SessionState.Established &&
+      session.dialog?.sessionState === Core.SessionState.AckWait
+    ) {
+      await new Promise<void>((resolve) => {
+        this.#clock.setTimer(resolve, ACK_POLL_MS, true);
       });
     }
   }

@@ -2,6 +2,7 @@
 
 import { gunzipSync, inflateSync } from 'node:zlib';
 import { parseCpim } from './cpim.ts';
+import type { Reply } from './requests.ts';
 
 /** A text for a person. */
 export type ReceivedText = {
@@ -78,4 +79,22 @@ function textOf(body: Buffer, contentType: string): string {
 export function withoutSenderPrefix(text: string, senderName: string): string {
   const prefix = `${senderName}: `;
   return text.startsWith(prefix) ? text.slice(prefix.length) : text;
+}
+
+/** Why a text was not taken, without a full stop. */
+export function textRefusal({ statusCode, reasonPhrase }: Reply): string {
+  switch (statusCode) {
+    case 404:
+      return 'nobody has that name';
+    case 413:
+      return 'the text is too long';
+    case 480:
+      return 'nobody is there, and no more texts are kept';
+    case 403:
+      return 'not allowed';
+    case 408:
+      return 'no answer';
+    default:
+      return reasonPhrase === '' ? `the server says ${statusCode}` : reasonPhrase;
+  }
 }

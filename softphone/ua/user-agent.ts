@@ -7,10 +7,11 @@ import type { CodecName } from '../../core/audio/codec-name.ts';
 import { RefusedError } from '../../core/errors.ts';
 import { invariant } from '../../core/invariant.ts';
 import type { Log } from '../../core/log.ts';
+import { quote } from '../../core/sip/grammar.ts';
 import { formatHost } from '../../core/sip/host.ts';
 import type { Clock } from '../audio/device.ts';
 import type { RtpSession } from '../audio/rtp-session.ts';
-import { aorOf } from './address.ts';
+import { aorOf, readableName } from './address.ts';
 import { BackOff } from './back-off.ts';
 import { Call } from './call.ts';
 import type { CallContext, CallEvents } from './call.ts';
@@ -25,7 +26,7 @@ import type { RosterChange } from './roster.ts';
 import type { CallDescription } from './session-description.ts';
 import { StreamTransport } from './stream-transport.ts';
 import type { StreamTransportOptions, TlsOptions } from './stream-transport.ts';
-import { ACCEPTED_TYPES, readContent } from './texts.ts';
+import { ACCEPTED_TYPES, readContent, textRefusal } from './texts.ts';
 import type { ReceivedText } from './texts.ts';
 
 export type UserAgentOptions = {
@@ -47,6 +48,7 @@ export type UserAgentOptions = {
   readonly clock: Clock;
   readonly log: Log;
   readonly keepAliveMs?: number;
+  readonly pongLimitMs?: number;
 };
 
 export type ConnectionState =
@@ -104,7 +106,8 @@ export class SipUserAgent {
       viaHost: PLACEHOLDER_HOST,
       contactName: this.#contactUser,
       contactParams: { transport: options.tls === undefined ? 'tcp' : 'tls' },
-      displayName: options.displayName,
+      // sip.js puts quotes around it, and nothing else.
+      displayName: quote(options.displayName).slice(1, -1),
       userAgentString: options.product,
       forceRport: true,
       gracefulShutdown: false,
@@ -352,7 +355,7 @@ export class SipUserAgent {
     this.#events.text({
       ...received.content,
       senderUri: request.from.uri.toString(),
-      senderName: request.from.displayName,
+      senderName: readableName(request.from.displayName),
       writtenAtMs: Number.isNaN(writtenAtMs) ? undefined : writtenAtMs,
     });
   }
@@ -448,21 +451,4 @@ function isFinished({
   readonly transaction: { readonly state: string };
 }): boolean {
   return ['Completed', 'Accepted', 'Terminated', 'Confirmed'].includes(transaction.state);
-}
-
-function textRefusal({ statusCode, reasonPhrase }: Reply): string {
-  switch (statusCode) {
-    case 404:
-      return 'nobody has that name';
-    case 413:
-      return 'the text is too long';
-    case 480:
-      return 'nobody is there, and no more texts are kept';
-    case 403:
-      return 'not allowed';
-    case 408:
-      return 'no answer';
-    default:
-      return reasonPhrase === '' ? `the server says ${statusCode}` : reasonPhrase;
-  }
 }
