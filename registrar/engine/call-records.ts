@@ -1,6 +1,8 @@
 /** Call record events for applications that ask for them (`cdr:attempt`, `cdr:start`, `cdr:stop`). */
 
+import type { SipMessage } from '../../core/sip/message.ts';
 import type { Kernel } from './kernel.ts';
+import { encodeReceived } from './text.ts';
 
 type Source = 'network' | 'application';
 export type CallRole = 'uac' | 'uas' | 'proxy-uac' | 'proxy-uas';
@@ -22,6 +24,11 @@ export class CallRecords {
   /** @param sip - the INVITE; without one nothing is told, because nothing has been sent */
   attempt(source: Source, sip: Buffer | undefined): void {
     if (sip !== undefined) this.#tell('cdr:attempt', source, undefined, sip);
+  }
+
+  /** The attempt of somebody else: an INVITE that has come. */
+  received(invite: SipMessage, topVia: string): void {
+    if (this.#isOn) this.attempt('network', encodeReceived(invite, topVia));
   }
 
   start(source: Source, role: CallRole, sip: Buffer): void {

@@ -7,6 +7,7 @@
 import { CallRecords } from './call-records.ts';
 import type { Application } from './control/applications.ts';
 import { Commands } from './control/commands.ts';
+import { OutboundSessions } from './control/outbound.ts';
 import type { EngineCounts } from './counters.ts';
 import { DialogLifecycle } from './dialog/lifecycle.ts';
 import { SessionTimers } from './dialog/session-timer.ts';
@@ -51,7 +52,9 @@ export class Engine implements SansIoEngine {
   readonly #proxy: Proxy;
   readonly #network: Network;
   readonly #commands: Commands;
+  readonly #outbound: OutboundSessions;
 
+  /** @throws ConfigError when a request handler is not what it should be */
   constructor(options: EngineOptions) {
     const sink: MessageSink = {
       message: (bytes, hop) => {
@@ -66,9 +69,17 @@ export class Engine implements SansIoEngine {
     const router = new Router(kernel);
     const lifecycle = new DialogLifecycle(kernel, router, records);
     const sessionTimers = new SessionTimers({ kernel, router, lifecycle });
-    const uas = new Uas({ kernel, lifecycle, records, sessionTimers });
+    const outbound = new OutboundSessions(kernel, {
+      addBusy: (busy) => {
+        this.#addBusy(busy);
+      },
+      lost: (application) => {
+        this.#applicationLost(application);
+      },
+    });
+    const uas = new Uas({ kernel, lifecycle, records, sessionTimers, outbound });
     const uac = new Uac({ kernel, router, lifecycle, records, sessionTimers });
-    const shared = { kernel, router, lifecycle, records, sessionTimers, uas, uac };
+    const shared = { kernel, router, lifecycle, records, sessionTimers, uas, uac, outbound };
     const dialogRequests = new DialogRequests(shared);
     uac.inDialog = dialogRequests;
     const proxy = new Proxy(shared);
@@ -80,6 +91,7 @@ export class Engine implements SansIoEngine {
     this.#uac = uac;
     this.#proxy = proxy;
     this.#network = new Network({ ...shared, proxy });
+    this.#outbound = outbound;
     this.#commands = new Commands({
       ...shared,
       dialogRequests,
@@ -93,6 +105,7 @@ export class Engine implements SansIoEngine {
   }
 
   /** @param nowMs - monotonic milliseconds; a time that runs backwards counts as no time passed */
+  // eslint-disable-next-line complexity -- one arm per kind of input reads better whole
   handleInput(input: EngineInput, nowMs: number): void {
     this.#kernel.advance(nowMs);
     switch (input.kind) {
@@ -116,6 +129,12 @@ export class Engine implements SansIoEngine {
         return;
       case 'controlClosed':
         this.#commands.closed(input.controlId);
+        return;
+      case 'controlConnected':
+        // The application speaks first.
+        return;
+      case 'controlFailed':
+        this.#outbound.failed(input.controlId);
         return;
       case 'resolved':
         this.#router.resolved(input);
@@ -153,6 +172,13 @@ export class Engine implements SansIoEngine {
     };
   }
 
+  #addBusy(busy: Set<Application>): void {
+    this.#uas.addBusy(busy);
+    this.#uac.addBusy(busy);
+    this.#proxy.addBusy(busy);
+    for (const { application } of this.#kernel.dialogs) busy.add(application);
+  }
+
   #datagramFailed({ listenerId, remote }: Extract<EngineInput, { kind: 'datagramFailed' }>): void {
     for (const transaction of [...this.#kernel.clients()]) {
       const { hop } = transaction;
@@ -166,6 +192,7 @@ export class Engine implements SansIoEngine {
 
   /** Its calls are ended rather than left to nobody; what waited for it is refused. */
   #applicationLost(application: Application): void {
+    this.#outbound.ended(application);
     this.#uas.applicationLost(application);
     this.#uac.applicationLost(application);
     for (const dialog of [...this.#kernel.dialogs]) {

@@ -5,6 +5,7 @@ import type { MessageLimits, SipMessage } from '../../core/sip/message.ts';
 import { deriveTimers, type Timers } from '../../core/sip/transaction/timers.ts';
 import { TimerWheel } from '../../core/timer-wheel.ts';
 import { Applications } from './control/applications.ts';
+import { RequestHandlers } from './control/request-handlers.ts';
 import { Reports } from './control/report.ts';
 import { EngineCounters } from './counters.ts';
 import { Dialogs } from './dialog/dialogs.ts';
@@ -67,10 +68,12 @@ export class Kernel implements TimerContext, TransportContext, ClientContext, Se
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.timers = { ...DEFAULT_TIMERS, ...options.timers };
     this.sipTimers = deriveTimers(this.timers);
-    this.applications = new Applications({
+    const patience = {
       maxUnread: this.limits.waitingRequests,
       givenUpAfterMs: this.timers.answerMs,
-    });
+    };
+    const handlers = new RequestHandlers(options.requestHandlers ?? []);
+    this.applications = new Applications(patience, handlers);
     this.messageLimits = {
       maxHeaderBytes: this.limits.headerBytes,
       maxHeaderCount: this.limits.headerCount,

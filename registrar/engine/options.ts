@@ -20,6 +20,8 @@ export type EngineLimits = {
   readonly waitingRequests: number;
   /** How many of those 503 are sent each second; what is more gets no answer. */
   readonly refusalsPerSecond: number;
+  /** Control connections that we opened to applications. */
+  readonly outboundSessions: number;
   /** Requests of one dialog that wait for their answer; 503 beyond it. */
   readonly requestsPerDialog: number;
   /**
@@ -51,6 +53,7 @@ export const DEFAULT_LIMITS: EngineLimits = {
   headerCount: 128,
   waitingRequests: 1_000,
   refusalsPerSecond: 2_000,
+  outboundSessions: 4_000,
   requestsPerDialog: 64,
   flows: 20_000,
   flowsPerAddress: 1_000,
@@ -84,6 +87,10 @@ export type EngineTimers = {
   readonly unusedFlowMs: number;
   /** How long we try to reach a UDP peer by TCP with a message that is too big for a datagram. */
   readonly tcpUpgradeMs: number;
+  /** How long an application that we connect to may take to accept the connection and to authenticate. */
+  readonly dialMs: number;
+  /** How long a connection that we opened to an application stays when nothing goes on over it any more. */
+  readonly unusedSessionMs: number;
 };
 
 export const DEFAULT_TIMERS: EngineTimers = {
@@ -99,6 +106,16 @@ export const DEFAULT_TIMERS: EngineTimers = {
   stalledMessageMs: 10_000,
   unusedFlowMs: 300_000,
   tcpUpgradeMs: 1_000,
+  dialMs: 5_000,
+  unusedSessionMs: 32_000,
+};
+
+/** New requests for which we connect to an application, one connection each, instead of asking who routes them. */
+export type RequestHandler = {
+  /** `*`, or nothing, for all methods that no other handler names. */
+  readonly method?: string | undefined;
+  /** `tcp://host:port` or `tls://host:port`; port 9021 when none is given. */
+  readonly uri: string;
 };
 
 export type EngineOptions = {
@@ -113,6 +130,7 @@ export type EngineOptions = {
   readonly version?: string | undefined;
   readonly timers?: Partial<EngineTimers> | undefined;
   readonly limits?: Partial<EngineLimits> | undefined;
+  readonly requestHandlers?: readonly RequestHandler[] | undefined;
   /** Whether calls are reported to applications that route `cdr:*`. */
   readonly hasCallRecords?: boolean | undefined;
   readonly log?: Log | undefined;

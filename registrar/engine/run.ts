@@ -6,7 +6,13 @@ import { expandAddress } from './io/addresses.ts';
 import { openTrace, type TraceOptions } from './io/trace-sinks.ts';
 import { EngineDriver } from './io/driver.ts';
 import type { TlsIdentity } from './io/stream-listener.ts';
-import { DEFAULT_LIMITS, DEFAULT_TIMERS, type EngineLimits, type EngineTimers } from './options.ts';
+import {
+  DEFAULT_LIMITS,
+  DEFAULT_TIMERS,
+  type EngineLimits,
+  type EngineTimers,
+  type RequestHandler,
+} from './options.ts';
 import type { Endpoint, Listener, Transport } from './seam.ts';
 import { Tap } from './trace/tap.ts';
 
@@ -23,13 +29,16 @@ export type ListenRequest = {
 /** Plain data, so that it can cross to a worker thread. */
 export type EngineStartOptions = {
   readonly listen: readonly ListenRequest[];
-  readonly control: Endpoint;
+  /** Where applications connect; with an identity by TLS, without one in the clear. */
+  readonly control: Endpoint & { readonly identity?: TlsIdentity | undefined };
   /** What applications must present; never empty. */
   readonly secret: string;
   readonly identity?: TlsIdentity | undefined;
   readonly trustedAuthorities?: string | undefined;
   readonly limits?: Partial<EngineLimits> | undefined;
   readonly timers?: Partial<EngineTimers> | undefined;
+  /** New requests for which the engine connects to an application, instead of to those that have connected to it. */
+  readonly requestHandlers?: readonly RequestHandler[] | undefined;
   /** Whether calls are reported to applications that route `cdr:attempt`, `cdr:start` or `cdr:stop`; off by default. */
   readonly hasCallRecords?: boolean | undefined;
   /** Off when nothing in it is set. */
@@ -81,6 +90,7 @@ async function start(
     wallClockMs: () => Date.now(),
     limits,
     timers,
+    requestHandlers: options.requestHandlers,
     hasCallRecords: options.hasCallRecords,
   });
   const trace = openTrace(options.trace ?? {});
@@ -103,7 +113,7 @@ async function start(
   };
   try {
     for (const listener of listeners) await driver.listen(listener);
-    const controlPort = await driver.listenForControl(options.control);
+    const controlPort = await driver.listenForControl(options.control, options.control.identity);
     return {
       details: { controlPort, listeners },
       stats: () => {

@@ -25,7 +25,7 @@ export type Listener = {
 /** A stream connection; ids of accepted ones are chosen by the I/O (even), of opened ones by the engine (odd). */
 export type FlowId = number;
 
-/** One connection of a drachtio application. */
+/** One connection of a drachtio application; ids of accepted ones are positive, of those that the engine opens negative. */
 export type ControlId = number;
 
 export type EngineInput =
@@ -57,6 +57,9 @@ export type EngineInput =
   | { readonly kind: 'controlOpened'; readonly controlId: ControlId }
   | { readonly kind: 'controlBytes'; readonly controlId: ControlId; readonly bytes: Buffer }
   | { readonly kind: 'controlClosed'; readonly controlId: ControlId }
+  /** The two answers to `connectControl`. */
+  | { readonly kind: 'controlConnected'; readonly controlId: ControlId }
+  | { readonly kind: 'controlFailed'; readonly controlId: ControlId; readonly reason: string }
   /** The answer to `resolve`; empty `targets` means that the name leads nowhere. */
   | {
       readonly kind: 'resolved';
@@ -90,6 +93,14 @@ export type EngineOutput =
   | { readonly kind: 'closeFlow'; readonly flowId: FlowId }
   | { readonly kind: 'sendControl'; readonly controlId: ControlId; readonly bytes: Buffer }
   | { readonly kind: 'closeControl'; readonly controlId: ControlId }
+  /** Open a control connection to an application; `host` is a name or a numeric address without brackets. */
+  | {
+      readonly kind: 'connectControl';
+      readonly controlId: ControlId;
+      readonly transport: 'tcp' | 'tls';
+      readonly host: string;
+      readonly port: number;
+    }
   /** Locate a host by RFC 3263; `port` and `transport` only when the URI names them. */
   | {
       readonly kind: 'resolve';

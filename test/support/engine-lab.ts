@@ -78,10 +78,11 @@ export class LabApplication {
   readonly #reader = new FrameReader();
   #messageCount = 0;
 
-  constructor(lab: EngineLab, id: number) {
+  /** @param isDialled - the engine connects to it, instead of the other way round */
+  constructor(lab: EngineLab, id: number, isDialled = false) {
     this.#lab = lab;
     this.id = id;
-    lab.feed({ kind: 'controlOpened', controlId: id });
+    if (!isDialled) lab.feed({ kind: 'controlOpened', controlId: id });
   }
 
   /** Sends one control message and returns its id. */
@@ -253,6 +254,8 @@ export class EngineLab {
   heldQueries: Extract<EngineOutput, { kind: 'resolve' }>[] | undefined;
   /** When set, connect outputs are kept here instead of being answered. */
   heldConnects: Extract<EngineOutput, { kind: 'connect' }>[] | undefined;
+  /** Control connections that the engine wants to open, until they are accepted or refused. */
+  readonly dials: Extract<EngineOutput, { kind: 'connectControl' }>[] = [];
   /** UDP ports from which the network reports that nobody is there. */
   readonly unreachable = new Set<number>();
   /** Places that the resolver was told of as failed, `<transport> <address>:<port>`, in order. */
@@ -294,6 +297,23 @@ export class EngineLab {
     const application: LabApplication = new LabApplication(this, id);
     this.#applications.set(id, application);
     return application;
+  }
+
+  /** Answers the oldest dial: gives the application that has accepted it, which has said nothing yet. */
+  acceptDial(): LabApplication {
+    const dial = this.dials.shift();
+    assert.ok(dial, 'the engine dials nobody');
+    const application = new LabApplication(this, dial.controlId, true);
+    this.#applications.set(dial.controlId, application);
+    this.feed({ kind: 'controlConnected', controlId: dial.controlId });
+    return application;
+  }
+
+  /** Answers the oldest dial: nobody is there. */
+  refuseDial(): void {
+    const dial = this.dials.shift();
+    assert.ok(dial, 'the engine dials nobody');
+    this.feed({ kind: 'controlFailed', controlId: dial.controlId, reason: 'connection refused' });
   }
 
   /** A UDP phone at this address. */
@@ -428,6 +448,9 @@ export class EngineLab {
         if (application !== undefined) application.isClosed = true;
         return;
       }
+      case 'connectControl':
+        this.dials.push(output);
+        return;
       case 'resolve': {
         if (this.heldQueries !== undefined) {
           this.heldQueries.push(output);

@@ -2,6 +2,7 @@
 
 import type { ControlId } from '../seam.ts';
 import { FrameReader } from './frame.ts';
+import type { RequestHandlers } from './request-handlers.ts';
 
 /** One control connection. */
 export class Application {
@@ -52,9 +53,12 @@ export class Applications {
   readonly #byId = new Map<ControlId, Application>();
   readonly #rotas = new Map<string, Rota>();
   readonly #patience: Patience;
+  readonly handlers: RequestHandlers;
 
-  constructor(patience: Patience) {
+  /** @param handlers - new requests that go to applications that we connect to, before any route */
+  constructor(patience: Patience, handlers: RequestHandlers) {
     this.#patience = patience;
+    this.handlers = handlers;
   }
 
   get size(): number {
@@ -95,14 +99,16 @@ export class Applications {
     if (application.routes.delete(verb)) this.#leave(application, verb);
   }
 
+  /** True when somebody wants new requests of this verb. */
   hasRoute(verb: string): boolean {
-    return this.#rotas.has(verb);
+    return this.#rotas.has(verb) || this.#isHandled(verb);
   }
 
   /** True when all those that route `verb` are too far behind to be given more. */
   areBehind(verb: string, nowMs: number): boolean {
     const rota = this.#rotas.get(verb);
-    return rota?.applications.every((application) => this.#isBehind(application, nowMs)) ?? false;
+    if (rota === undefined || this.#isHandled(verb)) return false;
+    return rota.applications.every((application) => this.#isBehind(application, nowMs));
   }
 
   /** Round robin among those that route `verb`; who is too far behind misses a turn, unless all are. */
@@ -116,6 +122,10 @@ export class Applications {
       if (application === undefined || tried === applications.length) return application;
       if (!this.#isBehind(application, nowMs)) return application;
     }
+  }
+
+  #isHandled(verb: string): boolean {
+    return this.handlers.find(verb.toUpperCase()) !== undefined;
   }
 
   #isBehind(application: Application, nowMs: number): boolean {

@@ -11,6 +11,7 @@ import type { Uac } from '../uac/uac.ts';
 import type { Uas } from '../uas/uas.ts';
 import type { Application } from './applications.ts';
 import { splitPayload, type ControlMessage } from './frame.ts';
+import type { OutboundSessions } from './outbound.ts';
 
 const INVALID = 'Invalid message format';
 const UNKNOWN_TYPE = 'Unknown message type';
@@ -41,6 +42,7 @@ export type CommandParts = {
   readonly uac: Uac;
   readonly dialogRequests: DialogRequests;
   readonly proxy: { start(order: ProxyOrder): void };
+  readonly outbound: OutboundSessions;
   readonly secret: string;
   readonly version: string;
   /** An application's connection has ended, or is about to be closed. */
@@ -123,9 +125,11 @@ export class Commands {
         reports.ok(application.id, requestId, 'pong');
         return;
       case 'sip':
+        this.#parts.outbound.used(application);
         this.#sip(application, requestId, message);
         return;
       case 'proxy':
+        this.#parts.outbound.used(application);
         this.#proxy(application, requestId, message);
         return;
       default:
@@ -145,6 +149,7 @@ export class Commands {
     const external = listeners.map((listener) => hostPort(listener, listener.external)).join(',');
     const local = listeners.map((listener) => hostPort(listener, undefined)).join(',');
     this.#kernel.reports.ok(application.id, requestId, external, this.#parts.version, local);
+    this.#parts.outbound.authenticated(application, this.#parts.uas.push(application));
   }
 
   #sip(application: Application, requestId: string, { fields, sip }: ControlMessage): void {

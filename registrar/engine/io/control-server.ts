@@ -1,8 +1,9 @@
-/** The listening socket to which drachtio applications connect. */
+/** The connections of drachtio applications: those that they open to us, and those that we open to them. */
 import net from 'node:net';
-import type { ControlId, Endpoint } from '../seam.ts';
+import tls from 'node:tls';
+import type { ControlId, Endpoint, EngineOutput } from '../seam.ts';
 import type { InputSink } from './sink.ts';
-import { listen } from './stream-listener.ts';
+import { createTlsServer, listen, serverName, type TlsIdentity } from './stream-listener.ts';
 
 const KEEP_ALIVE_MS = 45_000;
 
@@ -11,17 +12,42 @@ export class ControlServer {
   readonly #connections = new Map<ControlId, net.Socket>();
   /** What is still to be written, by connection. */
   readonly #collected = new Map<net.Socket, Buffer[]>();
+  /** What carries TLS on our port, from before the handshake on. */
+  readonly #carriers = new Set<net.Socket>();
+  /** Connections that we are opening. */
+  readonly #dialled = new Map<ControlId, net.Socket>();
+  readonly #sink: InputSink;
   #nextId = 1;
 
-  private constructor(sink: InputSink) {
-    this.#server = net.createServer((socket) => {
-      this.#accept(socket, sink);
+  private constructor(sink: InputSink, identity: TlsIdentity | undefined) {
+    this.#sink = sink;
+    const accept = (socket: net.Socket): void => {
+      const controlId = this.#nextId++;
+      this.#attach(controlId, socket);
+      sink({ kind: 'controlOpened', controlId });
+    };
+    if (identity === undefined) {
+      this.#server = net.createServer(accept);
+      return;
+    }
+    this.#server = createTlsServer(identity);
+    this.#server.on('connection', (socket: net.Socket) => {
+      this.#carriers.add(socket);
+      socket.once('close', () => this.#carriers.delete(socket));
     });
+    this.#server.on('secureConnection', accept);
   }
 
-  /** @throws the bind error (EADDRINUSE, EACCES, EADDRNOTAVAIL) */
-  static async open(local: Endpoint, sink: InputSink): Promise<ControlServer> {
-    const control = new ControlServer(sink);
+  /**
+   * @param identity - for TLS; plain TCP without it
+   * @throws the bind error (EADDRINUSE, EACCES, EADDRNOTAVAIL)
+   */
+  static async open(
+    local: Endpoint,
+    sink: InputSink,
+    identity?: TlsIdentity,
+  ): Promise<ControlServer> {
+    const control = new ControlServer(sink, identity);
     await listen(control.#server, local);
     return control;
   }
@@ -48,8 +74,43 @@ export class ControlServer {
     if (this.#collected.size === 1) setImmediate(this.#write);
   }
 
+  /**
+   * Opens a connection to an application; how it went arrives through the sink.
+   *
+   * @param trustedAuthorities - certificate authorities to trust instead of those of Node, in PEM
+   */
+  dial(
+    { controlId, transport, host, port }: Extract<EngineOutput, { kind: 'connectControl' }>,
+    trustedAuthorities: string | undefined,
+  ): void {
+    const ca = trustedAuthorities === undefined ? {} : { ca: trustedAuthorities };
+    const isSecure = transport === 'tls';
+    const socket = isSecure
+      ? tls.connect({ host, port, ...ca, ...serverName(host) })
+      : net.connect({ host, port });
+    this.#dialled.set(controlId, socket);
+    let reason = 'closed by the application';
+    socket.on('error', (error: Error) => {
+      reason = error.message;
+    });
+    socket.once(isSecure ? 'secureConnect' : 'connect', () => {
+      if (!this.#dialled.delete(controlId)) return;
+      this.#attach(controlId, socket);
+      this.#sink({ kind: 'controlConnected', controlId });
+    });
+    socket.once('close', () => {
+      if (this.#dialled.delete(controlId)) this.#sink({ kind: 'controlFailed', controlId, reason });
+    });
+  }
+
   /** Sends what is queued, then closes that application's connection. */
   end(id: ControlId): void {
+    const dialled = this.#dialled.get(id);
+    if (dialled !== undefined) {
+      this.#dialled.delete(id);
+      dialled.destroy();
+      return;
+    }
     const socket = this.#connections.get(id);
     if (socket === undefined) return;
     this.#write();
@@ -60,7 +121,12 @@ export class ControlServer {
   }
 
   close(): Promise<void> {
-    for (const socket of this.#connections.values()) socket.destroy();
+    const connections = [
+      this.#connections.values(),
+      this.#dialled.values(),
+      this.#carriers.values(),
+    ];
+    for (const sockets of connections) for (const socket of sockets) socket.destroy();
     return new Promise((resolve) => {
       this.#server.close(() => {
         resolve();
@@ -78,21 +144,19 @@ export class ControlServer {
     this.#collected.clear();
   };
 
-  #accept(socket: net.Socket, sink: InputSink): void {
-    const controlId = this.#nextId++;
+  #attach(controlId: ControlId, socket: net.Socket): void {
     this.#connections.set(controlId, socket);
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
-    sink({ kind: 'controlOpened', controlId });
     socket.on('data', (bytes: Buffer) => {
-      sink({ kind: 'controlBytes', controlId, bytes });
+      this.#sink({ kind: 'controlBytes', controlId, bytes });
     });
     socket.on('error', () => {
       // 'close' follows and reports it.
     });
     socket.once('close', () => {
       this.#connections.delete(controlId);
-      sink({ kind: 'controlClosed', controlId });
+      this.#sink({ kind: 'controlClosed', controlId });
     });
   }
 }

@@ -104,9 +104,9 @@ export class EngineDriver {
     }
   }
 
-  /** Opens the socket for applications and returns its port. */
-  async listenForControl(local: Endpoint): Promise<number> {
-    this.#control = await ControlServer.open(local, this.#feed);
+  /** Opens the socket for applications, with TLS if it has an identity, and returns its port. */
+  async listenForControl(local: Endpoint, identity?: TlsIdentity): Promise<number> {
+    this.#control = await ControlServer.open(local, this.#feed, identity);
     return this.#control.port;
   }
 
@@ -172,6 +172,9 @@ export class EngineDriver {
         return;
       case 'closeControl':
         this.#control?.end(output.controlId);
+        return;
+      case 'connectControl':
+        this.#control?.dial(output, this.#options.trustedAuthorities);
         return;
       case 'resolve':
         void this.#resolve(output);

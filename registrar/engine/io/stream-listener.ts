@@ -79,7 +79,8 @@ export function countConnections(server: net.Server, { census }: StreamContext):
   });
 }
 
-function createTlsServer(identity: TlsIdentity): tls.Server {
+/** A TLS server that nobody can make wait for a handshake. */
+export function createTlsServer(identity: TlsIdentity): tls.Server {
   const server = tls.createServer({
     ...identity,
     minVersion: 'TLSv1.2',
@@ -133,7 +134,8 @@ export function openFlow(
   attach(socket, flowId, context);
 }
 
-function serverName(name: string | undefined): { servername?: string } {
+/** SNI is for names only, never for addresses. */
+export function serverName(name: string | undefined): { servername?: string } {
   return name === undefined || net.isIP(name) !== 0 ? {} : { servername: name };
 }
 

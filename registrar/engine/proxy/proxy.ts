@@ -3,6 +3,7 @@
 import type { SipMessage } from '../../../core/sip/message.ts';
 import type { SipUri } from '../../../core/sip/uri.ts';
 import type { CallRecords } from '../call-records.ts';
+import type { Application } from '../control/applications.ts';
 import type { ProxyOrder } from '../control/commands.ts';
 import { remoteTrace } from '../control/report.ts';
 import type { Kernel } from '../kernel.ts';
@@ -64,6 +65,15 @@ class ProxiedRequest implements BranchOwner, ServerUser {
     this.#waiting = [...order.destinations];
     this.transaction.isProxied = true;
     this.transaction.user = this;
+  }
+
+  get application(): Application {
+    return this.#order.application;
+  }
+
+  /** True until the application has been told the end. */
+  get isAwaited(): boolean {
+    return this.#order.wantsResponses && !this.#isReported;
   }
 
   /** @returns false when no branch could be started */
@@ -273,6 +283,13 @@ export class Proxy {
       return;
     }
     if (!order.wantsResponses) kernel.reports.ok(application.id, requestId, 'done');
+  }
+
+  /** Adds every application that waits for the end of a proxied request. */
+  addBusy(busy: Set<Application>): void {
+    for (const request of this.#requests.values()) {
+      if (request.isAwaited) busy.add(request.application);
+    }
   }
 
   forward(message: SipMessage, topVia: string, hop: Hop): boolean {

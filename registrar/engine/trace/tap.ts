@@ -52,6 +52,8 @@ export class Tap {
       case 'controlOpened':
       case 'controlBytes':
       case 'controlClosed':
+      case 'controlConnected':
+      case 'controlFailed':
       case 'resolved':
       case 'time':
         // Nothing that was on the wire.
@@ -80,6 +82,7 @@ export class Tap {
       case 'closeFlow':
       case 'sendControl':
       case 'closeControl':
+      case 'connectControl':
       case 'resolve':
       case 'targetFailed':
         // Nothing that was on the wire.

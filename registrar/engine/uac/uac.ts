@@ -213,6 +213,11 @@ export class Uac implements UacRequestOwner {
     }
   }
 
+  /** Adds every application that has a request on its way. */
+  addBusy(busy: Set<Application>): void {
+    for (const { application } of this.#open.values()) busy.add(application);
+  }
+
   /** The connection to an application is gone: nobody wants the answers any more. */
   applicationLost(application: Application): void {
     for (const request of [...this.#open.values()]) {

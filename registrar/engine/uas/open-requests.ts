@@ -36,6 +36,10 @@ export class OpenRequests {
     );
   }
 
+  addBusy(busy: Set<Application>): void {
+    for (const { application } of this.#byTransactionId.values()) busy.add(application);
+  }
+
   add(request: UasRequest): void {
     const isEarlyUpdate = request.message.method === 'UPDATE' && this.#shareWithInvite(request);
     if (!isEarlyUpdate) this.#byTransactionId.set(request.transactionId, request);

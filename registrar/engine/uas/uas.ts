@@ -3,6 +3,7 @@
 import type { SipMessage } from '../../../core/sip/message.ts';
 import type { CallRecords } from '../call-records.ts';
 import type { Application } from '../control/applications.ts';
+import type { OutboundSessions } from '../control/outbound.ts';
 import { remoteTrace } from '../control/report.ts';
 import { contactUri, type Dialog } from '../dialog/dialog.ts';
 import type { DialogLifecycle } from '../dialog/lifecycle.ts';
@@ -48,6 +49,7 @@ export type UasParts = {
   readonly lifecycle: DialogLifecycle;
   readonly records: CallRecords;
   readonly sessionTimers: SessionTimerHook;
+  readonly outbound: OutboundSessions;
 };
 
 /** A 2xx that waits for the PRACK of a session description sent before it (RFC 3262 §3). */
@@ -81,7 +83,10 @@ export class Uas implements UasRequestOwner, SuccessOwner {
   readonly #lifecycle: DialogLifecycle;
   readonly #records: CallRecords;
   readonly #sessionTimers: SessionTimerHook;
+  readonly #outbound: OutboundSessions;
   readonly #open = new OpenRequests();
+  /** Requests whose application we are still connecting to; it does not know of them. */
+  readonly #unsaid = new Map<Application, UasRequest>();
   readonly #successes = new Map<Dialog, InviteSuccess>();
   readonly #held = new Map<UasRequest, HeldAnswer>();
   /** What may still be acknowledged by PRACK although the INVITE has been answered. */
@@ -92,6 +97,7 @@ export class Uas implements UasRequestOwner, SuccessOwner {
     this.#lifecycle = parts.lifecycle;
     this.#records = parts.records;
     this.#sessionTimers = parts.sessionTimers;
+    this.#outbound = parts.outbound;
     parts.lifecycle.watch(this);
   }
 
@@ -123,10 +129,13 @@ export class Uas implements UasRequestOwner, SuccessOwner {
 
   /** Hands a new request to an application, or answers that there is none. */
   offer(message: SipMessage, transaction: ServerTransaction, dialog: Dialog | undefined): void {
-    const application = this.#applicationFor(message, dialog);
+    const isDialled = dialog === undefined && this.#outbound.hasHandler(message.method);
+    const application = isDialled
+      ? this.#outbound.dial(message.method)
+      : this.#applicationFor(message, dialog);
     if (application === undefined) {
       const headers: HeaderLine[] = [['Retry-After', '5']];
-      this.#kernel.counters.refusals.add('noApplication');
+      this.#kernel.counters.refusals.add(isDialled ? 'overload' : 'noApplication');
       this.answerItself(transaction, message, { status: 503, headers });
       return;
     }
@@ -141,7 +150,28 @@ export class Uas implements UasRequestOwner, SuccessOwner {
       'answer',
       request.isInvite ? inviteAnswerMs : answerMs,
     );
+    if (isDialled) this.#unsaid.set(application, request);
+    else this.#tell(request);
+    if (request.isInvite && dialog === undefined)
+      this.#records.received(message, transaction.topVia);
+  }
+
+  /**
+   * An application that we connected to has authenticated: it gets what it was called for.
+   *
+   * @returns false when that is over, or there never was anything
+   */
+  push(application: Application): boolean {
+    const request = this.#unsaid.get(application);
+    if (request === undefined) return false;
+    this.#unsaid.delete(application);
     this.#tell(request);
+    return true;
+  }
+
+  /** Adds every application that has a request to answer. */
+  addBusy(busy: Set<Application>): void {
+    this.#open.addBusy(busy);
   }
 
   /** A response that the engine gives by itself, within a transaction. */
@@ -219,7 +249,9 @@ export class Uas implements UasRequestOwner, SuccessOwner {
     if (request.isFinal) return;
     const dialogId = request.hasAnswer ? request.dialogId : '';
     const { application, transactionId } = request;
+    const isKnown = !this.#unsaid.has(application);
     this.refuse(request, 487);
+    if (!isKnown) return;
     const trace = remoteTrace(hop, cancel.bytes.length);
     const sip = encodeReceived(cancel, topVia);
     this.#kernel.reports.received(application.id, { transactionId, dialogId, trace }, sip);
@@ -253,7 +285,7 @@ export class Uas implements UasRequestOwner, SuccessOwner {
   applicationLost(application: Application): void {
     for (const request of this.#open.of(application)) {
       if (request.update !== undefined) this.refuse(request.update, 503);
-      if (request.isInvite) this.refuse(request, 480);
+      if (request.isInvite || this.#unsaid.has(application)) this.refuse(request, 480);
       else this.refuse(request, 503, [['Retry-After', '5']]);
     }
   }
@@ -306,7 +338,6 @@ export class Uas implements UasRequestOwner, SuccessOwner {
       };
       this.#kernel.reports.received(application.id, about, sip);
     }
-    if (request.isInvite && dialog === undefined) this.#records.attempt('network', sip);
   }
 
   #find(transactionId: string, method: string | undefined): UasRequest | undefined {
@@ -399,6 +430,7 @@ export class Uas implements UasRequestOwner, SuccessOwner {
   #finish(request: UasRequest): void {
     if (request.isFinal) return;
     request.isFinal = true;
+    if (this.#unsaid.get(request.application) === request) this.#unsaid.delete(request.application);
     // The transaction goes on without the request, to answer repetitions; many are kept, so they must be small.
     request.transaction.user = undefined;
     request.transaction.toTag = request.localTag;

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { SipMessage } from '../../../../core/sip/message.ts';
 import { SipUri } from '../../../../core/sip/uri.ts';
 import { Applications } from '../../../../registrar/engine/control/applications.ts';
+import { RequestHandlers } from '../../../../registrar/engine/control/request-handlers.ts';
 import { routeRequest } from '../../../../registrar/engine/dialog/dialog.ts';
 import { Ids } from '../../../../registrar/engine/ids.ts';
 import { RequestBudget } from '../../../../registrar/engine/overload.ts';
@@ -33,7 +34,10 @@ describe('engine ids', () => {
 
 describe('round robin among applications', () => {
   it('stays fair when one joins or leaves in the middle of a turn', () => {
-    const applications = new Applications({ maxUnread: 100, givenUpAfterMs: 1_000 });
+    const applications = new Applications(
+      { maxUnread: 100, givenUpAfterMs: 1_000 },
+      new RequestHandlers([]),
+    );
     const [one, two, three] = [1, 2, 3].map((id) => applications.open(id));
     assert.ok(one && two && three);
     for (const application of [one, two, three]) applications.route(application, 'invite');
