@@ -11,7 +11,7 @@ import type { Kernel } from '../kernel.ts';
 import { encodeRequest, placed, type RequestDraft } from '../request-draft.ts';
 import type { Route, Router } from '../router.ts';
 import { looksLikeSdp, templateBody, templateHeaders } from '../template.ts';
-import { encodeReceived, hasOption, ownVia, tagOf } from '../text.ts';
+import { encodeReceived, hasOption, tagOf } from '../text.ts';
 import {
   ClientTransaction,
   type ClientFailure,
@@ -19,7 +19,7 @@ import {
 } from '../transaction/client.ts';
 import type { Hop } from '../transport/flow.ts';
 import { sendAck } from './ack.ts';
-import { cancelDraft, sendCancel } from './cancel.ts';
+import { cancelText, sendCancel } from './cancel.ts';
 import { failureStatus, inventResponse } from './invented.ts';
 import { destinationOf, draftOutside, makesDialog } from './outside-request.ts';
 import { confirmFrom, dialogOfNotify, dialogOfResponse } from './uac-dialog.ts';
@@ -173,7 +173,7 @@ export class Uac implements UacRequestOwner {
     const trace: Trace =
       hop === undefined ? inventedTrace('unknown') : sentTrace(hop, cancel?.length ?? 0);
     const sent = { requestId, transactionId: this.#kernel.ids.transactionId(), trace };
-    const bytes = cancel ?? this.#cancelText(request);
+    const bytes = cancel ?? cancelText(request);
     this.#kernel.reports.requestSent(application.id, sent, bytes);
   }
 
@@ -440,15 +440,6 @@ export class Uac implements UacRequestOwner {
     const { timerBMs } = this.#kernel.sipTimers;
     request.timer = this.#kernel.setTimer(request, 'cancel', timerBMs);
     return cancel?.bytes;
-  }
-
-  /** What the CANCEL will be once it may go out. */
-  #cancelText(request: UacRequest): Buffer {
-    const { transaction } = request;
-    if (transaction === undefined) return NO_BODY;
-    const { hop, branch } = transaction;
-    const via = hop === undefined ? undefined : ownVia(hop, branch);
-    return encodeRequest(cancelDraft(transaction.draft, request.cancelHeaders), via);
   }
 
   /** No final response is expected any more. */
