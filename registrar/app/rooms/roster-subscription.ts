@@ -31,6 +31,8 @@ export function grantedSeconds(wanted: string | undefined): number {
 export class RosterSubscription {
   readonly #options: RosterSubscriptionOptions;
   readonly #leg: Leg;
+  /** With the engine's own address in it: a drachtio-server fills that in for answers, but not for each request. */
+  #contact: string;
   #version = 0;
   #expiresAtMs = 0;
   #cancelExpiry: (() => void) | undefined;
@@ -41,6 +43,7 @@ export class RosterSubscription {
 
   constructor(options: RosterSubscriptionOptions, subscribe: SipRequest) {
     this.#options = options;
+    this.#contact = options.contact;
     const callId = subscribe.get('Call-ID') ?? '';
     const fromTag = subscribe.getParsedHeader('from').params['tag'] ?? '';
     this.#leg = new Leg({
@@ -99,12 +102,13 @@ export class RosterSubscription {
     respond(
       response,
       { status: 200, headers: { Contact: contact, Expires: String(seconds) } },
-      (error) => {
+      (error, sent) => {
         if (error !== undefined && error !== null) {
           this.#end();
           this.#leg.abandon();
           return;
         }
+        this.#contact = sent?.get('Contact') ?? contact;
         if (seconds === 0) {
           void this.#sayGoodbye();
           return;
@@ -164,7 +168,7 @@ export class RosterSubscription {
     return {
       Event: 'conference',
       'Subscription-State': state,
-      Contact: this.#options.contact,
+      Contact: this.#contact,
     };
   }
 
