@@ -163,10 +163,15 @@ export class SipLoad {
         this.#onEnded = resolve;
       });
       await Promise.race([ended, sleep(200)]);
-      const oldest = this.#units.values().next().value;
-      if (oldest !== undefined && performance.now() - oldest.startedMs > UNIT_TIMEOUT_MS) {
-        this.#end(oldest, false);
-      }
+      this.#giveUp(performance.now() - UNIT_TIMEOUT_MS);
+    }
+  }
+
+  /** What was begun before then has failed. */
+  #giveUp(beforeMs: number): void {
+    for (const unit of this.#units.values()) {
+      if (unit.startedMs > beforeMs) return;
+      this.#end(unit, false);
     }
   }
 
