@@ -1,5 +1,6 @@
 /** Joins the sans-IO engine to its sockets: feeds inputs, carries out outputs, wakes it at its deadlines. */
 import { performance } from 'node:perf_hooks';
+import { rootCertificates } from 'node:tls';
 import { ControlServer } from './control-server.ts';
 import { Resolver, systemDns, type DnsQuestions } from './resolver.ts';
 import { ConnectionCensus, FlowIds, type ConnectionLimits, type StreamFlow } from './sink.ts';
@@ -194,7 +195,8 @@ export class EngineDriver {
         const ca = this.#options.trustedAuthorities;
         openFlow(flowId, remote, this.#streams, {
           serverName,
-          options: ca === undefined ? {} : { ca },
+          // `ca` replaces the built-in authorities; ours are further ones.
+          options: ca === undefined ? {} : { ca: [...rootCertificates, ca] },
         });
         return;
       }
