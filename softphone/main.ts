@@ -41,10 +41,10 @@ export async function runPhone(argv: readonly string[], version: string): Promis
   });
   try {
     await prepare(phone, flags);
-    const ending = endOnSignal(phone);
+    const { ending, forget } = watchSignals();
     phone.start();
-    await Promise.race([flags.isHeadless ? headless(phone) : terminal(phone), ending.ended]);
-    ending.forget();
+    await (flags.isHeadless ? headless(phone, ending) : terminal(phone, ending));
+    forget();
   } catch (error) {
     await phone.stop();
     throw error;
@@ -57,19 +57,21 @@ async function prepare(phone: Phone, { play, record }: PhoneFlags): Promise<void
   if (record !== undefined) await phone.record(record);
 }
 
-function headless(phone: Phone): Promise<void> {
+function headless(phone: Phone, ending: AbortSignal): Promise<void> {
   return runHeadless(phone, {
     input: process.stdin,
     output: process.stdout,
     endsWithInput: isPipe(process.stdin.fd),
+    ending,
   });
 }
 
-async function terminal(phone: Phone): Promise<void> {
+async function terminal(phone: Phone, ending: AbortSignal): Promise<void> {
   await runTerminal(phone, {
     input: process.stdin,
     output: process.stdout,
     hasColours: process.stdout.hasColors() && process.env['NO_COLOR'] === undefined,
+    ending,
   });
 }
 
@@ -80,20 +82,16 @@ function isPipe(descriptor: number): boolean {
 }
 
 /** SIGTERM and SIGINT end the phone politely; a second one at once. */
-function endOnSignal(phone: Phone): { readonly ended: Promise<void>; forget(): void } {
-  let isEnding = false;
-  let listener: () => void = () => undefined;
-  const ended = new Promise<void>((resolve) => {
-    listener = () => {
-      if (isEnding) process.exit(1);
-      isEnding = true;
-      void phone.stop().then(resolve);
-    };
-    process.on('SIGTERM', listener);
-    process.on('SIGINT', listener);
-  });
+function watchSignals(): { readonly ending: AbortSignal; readonly forget: () => void } {
+  const controller = new AbortController();
+  const listener = (): void => {
+    if (controller.signal.aborted) process.exit(1);
+    controller.abort();
+  };
+  process.on('SIGTERM', listener);
+  process.on('SIGINT', listener);
   return {
-    ended,
+    ending: controller.signal,
     forget: () => {
       process.off('SIGTERM', listener);
       process.off('SIGINT', listener);

@@ -162,6 +162,7 @@ export class Phone {
   #recording: WavWriter | undefined;
   #nextId = 1;
   #cancelRejoin: (() => void) | undefined;
+  #stopping: Promise<void> | undefined;
 
   /**
    * Prepares sound and data; nothing is sent before `start`.
@@ -283,7 +284,12 @@ export class Phone {
   }
 
   /** Ends everything politely and releases ports, sound and files. */
-  async stop(reason = 'Quit'): Promise<void> {
+  stop(reason = 'Quit'): Promise<void> {
+    this.#stopping ??= this.#stop(reason);
+    return this.#stopping;
+  }
+
+  async #stop(reason: string): Promise<void> {
     this.#cancelRejoin?.();
     await this.#userAgent.stop(reason);
     await this.#desk.close();
@@ -597,9 +603,10 @@ export class Phone {
   /** The server has put us out of a room because of a fault of its own, and the registration is still good. */
   #rejoinLater(): void {
     this.#cancelRejoin?.();
-    this.#cancelRejoin = systemClock.setTimer(() => {
+    const rejoin = (): void => {
       if (this.registration.kind === 'registered') this.#rooms.rejoin();
-    }, REJOIN_MS);
+    };
+    this.#cancelRejoin = systemClock.setTimer(rejoin, REJOIN_MS, true);
   }
 
   /** Who writes in a room, as far as the roster tells names apart. */

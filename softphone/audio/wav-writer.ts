@@ -43,7 +43,9 @@ export class WavWriter {
       file = await open(path, 'w');
       await file.write(wavHeader({ sampleRateHz, channels: 1 }, 0), 0, WAV_HEADER_BYTES, 0);
     } catch (error) {
-      throw new ConfigError('wav.notWritable', `${path} cannot be written`, { cause: error });
+      throw new ConfigError('wav.notWritable', `The file ${path} cannot be written.`, {
+        cause: error,
+      });
     }
     return new WavWriter(file, sampleRateHz, onFault);
   }

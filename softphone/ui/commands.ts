@@ -178,12 +178,12 @@ const COMMANDS: Readonly<Record<string, Definition>> = {
   },
   status: {
     parameters: ['nickname'],
-    help: 'see whether somebody would take a call, without calling',
+    help: 'would somebody take a call? Asks without calling',
     run: async (phone, { nickname = '' }) => ({ nickname, ...(await phone.status(nickname)) }),
   },
   history: {
     parameters: ['peer?', 'count?'],
-    help: 'texts from before: of all, of a person, or of a #room',
+    help: 'texts from before: of all, a person, or a #room',
     run: (phone, { peer, count }) => {
       const limit = count === undefined ? HISTORY_COUNT : numberIn(count, 1, 2000, 'number');
       return { texts: phone.history(peer === 'all' ? undefined : peer, limit) };
@@ -209,7 +209,7 @@ const COMMANDS: Readonly<Record<string, Definition>> = {
   },
   play: {
     parameters: ['file', 'loop?'],
-    help: 'a WAV file instead of your microphone; "play off" ends it',
+    help: 'a WAV file as your microphone; "play off" ends it',
     run: async (phone, { file = '', loop }) => {
       await phone.play(file === 'off' ? undefined : file, loop !== undefined);
       return {};
@@ -217,7 +217,7 @@ const COMMANDS: Readonly<Record<string, Definition>> = {
   },
   record: {
     parameters: ['file'],
-    help: 'record what you hear into a WAV file; "record off" ends it',
+    help: 'what you hear as a WAV file; "record off" ends it',
     run: async (phone, { file = '' }) => {
       await phone.record(file === 'off' ? undefined : file);
       return {};

@@ -13,6 +13,8 @@ export type HeadlessOptions = {
   readonly output: Writable;
   /** Whether the end of the input ends the phone. */
   readonly endsWithInput: boolean;
+  /** Ends it from outside. */
+  readonly ending: AbortSignal;
 };
 
 /** A line that is longer is no command. */
@@ -32,6 +34,9 @@ export async function runHeadless(phone: Phone, options: HeadlessOptions): Promi
   tell({ event: 'ready', nickname: phone.nickname });
   const lines = createInterface({ input, crlfDelay: Infinity, terminal: false });
   await new Promise<void>((resolve) => {
+    options.ending.addEventListener('abort', () => {
+      resolve();
+    });
     output.on('error', () => {
       resolve();
     });
@@ -49,6 +54,8 @@ export async function runHeadless(phone: Phone, options: HeadlessOptions): Promi
     });
   });
   lines.close();
+  // Reading on would keep the program alive.
+  input.destroy();
   await phone.stop();
   stopWatching();
 }

@@ -107,6 +107,11 @@ export function endLine(call: CallInfo, end: CallEnd, nowMs: number): string {
   const who = person(call.remote.name, call.remote.nickname);
   const { establishedAtMs } = call;
   const after = establishedAtMs === undefined ? '' : ` after ${duration(nowMs - establishedAtMs)}`;
+  if (end.byUs && establishedAtMs === undefined) {
+    return call.direction === 'incoming'
+      ? `You have refused ${who}.`
+      : `You have stopped calling ${who}.`;
+  }
   if (end.byUs) return `The call with ${who} has ended${after}.`;
   if (establishedAtMs !== undefined) {
     return `The call with ${who} has ended${after}: ${printable(end.text)}.`;

@@ -26,6 +26,8 @@ export type TerminalOptions = {
   readonly input: ReadStream;
   readonly output: WriteStream;
   readonly hasColours: boolean;
+  /** Ends it from outside. */
+  readonly ending: AbortSignal;
 };
 
 const USAGE_WIDTH = 24;
@@ -45,7 +47,7 @@ class Terminal {
   #isRegistered = false;
   #lastNotice = '';
 
-  constructor(phone: Phone, { input, output, hasColours }: TerminalOptions) {
+  constructor(phone: Phone, { input, output, hasColours, ending }: TerminalOptions) {
     this.#phone = phone;
     this.#output = output;
     this.#paint = painter(hasColours);
@@ -55,6 +57,9 @@ class Terminal {
       prompt: this.#paint('bold', PROMPT),
       historySize: 200,
       completer: (line: string) => complete(phone, line),
+    });
+    ending.addEventListener('abort', () => {
+      this.#lines.close();
     });
   }
 

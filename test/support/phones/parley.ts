@@ -17,7 +17,7 @@ const CODECS: Readonly<Partial<Record<PhoneCodec, string>>> = {
 
 export class ParleyPhone extends Phone {
   static readonly PROGRAMS: readonly string[] = [];
-  protected readonly quit = 'quit';
+  protected readonly quit = 'quit\n';
   protected readonly patterns: PhonePatterns = {
     registered: /"event":"registered"/,
     registrationFailed: /"event":"registrationFailed"/,

@@ -69,6 +69,13 @@ describe('commands of the phone', () => {
     }
   });
 
+  it('fit into 80 columns with their help', () => {
+    for (const { usage, help } of describeCommands()) {
+      const width = 2 + Math.max(24, usage.length) + 1 + help.length;
+      assert.ok(width <= 80, `${usage}: ${width}`);
+    }
+  });
+
   it('MUST all be described in docs/softphone.md', async () => {
     const docs = await readFile(
       path.resolve(import.meta.dirname, '../../../../docs/softphone.md'),
