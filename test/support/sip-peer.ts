@@ -415,8 +415,8 @@ export class Exchange {
   ack: OutgoingMessage | undefined;
   readonly #responses: Inbox<SipMessage>;
   #timer: NodeJS.Timeout | undefined;
-  /** The INVITE that was challenged, and the ACK to that. */
-  #challenged: { readonly branch: string; readonly ack: OutgoingMessage } | undefined;
+  /** The request that was challenged, and for an INVITE the ACK to that. */
+  #challenged: { readonly branch: string; readonly ack: OutgoingMessage | undefined } | undefined;
   #hasAuthenticated = false;
 
   constructor(peer: SipPeer, request: OutgoingMessage, path: Path) {
@@ -456,7 +456,8 @@ export class Exchange {
     const { branch } = response.topVia();
     if (branch === this.#challenged?.branch) {
       // The answer to it crossed its repetition.
-      this.peer.sendMessage(this.#challenged.ack, this.path);
+      const { ack } = this.#challenged;
+      if (ack !== undefined) this.peer.sendMessage(ack, this.path);
       return;
     }
     clearTimeout(this.#timer);
@@ -464,7 +465,7 @@ export class Exchange {
     const ack =
       isFailure && this.request.method === 'INVITE' ? this.#acknowledge(response) : undefined;
     if (isFailure && this.#authenticate(response)) {
-      this.#challenged = ack && { branch, ack };
+      this.#challenged = { branch, ack };
       return;
     }
     const isAcknowledged = this.ack?.header('To') === response.header('To');
