@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -389,6 +389,35 @@ describe('softphones at the switch', function () {
     const call = clara.phone.calls().find(({ room }) => room === undefined);
     clara.phone.hangUp(call?.id ?? '');
     await until(() => clara.info(lobby)?.isHeld === false, 'the lobby is back');
+  });
+
+  it('speak TLS, with whom they trust and nobody else', async () => {
+    const server = parley.place('tls');
+    const { domain } = parley;
+    const ca = await readFile(parley.certificateFile, 'utf8');
+    const clara = await Person.open('clara', server, {
+      domain,
+      server: { host: 'localhost', port: server.port },
+      tls: { ca, isUnverified: false },
+    });
+    people.push(clara);
+    await clara.up();
+    anna.phone.call('clara');
+    await clara.phone.answer(await clara.ringing());
+    await until(() => clara.find('established') !== undefined, 'a call over TLS');
+    const eve = await Person.open('bob', server, {
+      domain,
+      tls: { ca: undefined, isUnverified: false },
+    });
+    people.push(eve);
+    const reasons: string[] = [];
+    eve.phone.on('connection', (state) => {
+      if (state.kind === 'disconnected') reasons.push(state.reason);
+    });
+    eve.phone.start();
+    await until(() => reasons.length > 0, 'the stranger is left');
+    assert.match(reasons[0] ?? '', /certificate/);
+    assert.notEqual(eve.phone.registration.kind, 'registered');
   });
 
   it('survive the loss of their connection in the middle of a call', async () => {
