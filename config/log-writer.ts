@@ -1,17 +1,20 @@
 /** Writes the log: one JSON line per event to stderr, or plain text for people; private data only when that is wished. */
 import { isIPv4, isIPv6 } from 'node:net';
+import { isatty } from 'node:tty';
 import { pino, type DestinationStream } from 'pino';
 import { LOG_LEVELS, type Log, type LogFields, type LogLevel } from '../core/log.ts';
 
 export type LogWriterOptions = {
   readonly level: LogLevel;
-  readonly format: 'json' | 'text';
+  /** `auto`: text when stderr is a terminal, else JSON. */
+  readonly format: 'auto' | 'json' | 'text';
   /** Print addresses, names and bodies instead of [private]. */
   readonly showPrivate: boolean;
   /** stderr when absent. */
   readonly destination?: DestinationStream | undefined;
 };
 
+const STDERR = 2;
 const PRIVATE = '[private]';
 
 /** Fields that hold somebody's name, address or words, whatever they look like. */
@@ -37,8 +40,9 @@ const PRIVATE_FIELDS: ReadonlySet<string> = new Set([
 ]);
 
 export function createLogWriter(options: LogWriterOptions): Log {
-  const stderr = options.destination ?? pino.destination({ dest: 2, sync: false });
-  const destination = options.format === 'json' ? stderr : textTo(stderr);
+  const stderr = options.destination ?? pino.destination({ dest: STDERR, sync: false });
+  const isForPeople = options.format === 'auto' ? isatty(STDERR) : options.format === 'text';
+  const destination = isForPeople ? textTo(stderr) : stderr;
   const logger = pino(
     {
       level: options.level,

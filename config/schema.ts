@@ -1,19 +1,22 @@
 /** The whole configuration as one zod schema: every key, its unit (in its name), its default and its limits. */
 import { z } from 'zod';
 import { LOG_LEVELS } from '../core/log.ts';
+import { applications, checkApplications } from './applications.ts';
+import { checkListeners, listener } from './listeners.ts';
+import { address, port, type ConfigFault } from './values.ts';
 
-const port = z.int().min(0).max(65535);
 const seconds = (min: number, max: number): z.ZodInt => z.int().min(min).max(max);
-const address = z.union([z.ipv4(), z.ipv6()], { error: 'must be a numeric IPv4 or IPv6 address' });
 const name = z.string().min(1).max(253);
 
 const sip = z.strictObject({
   /** Numeric addresses to listen on; one that this machine cannot have (no IPv6) is left out when it is a wildcard. */
-  listenAddresses: z.array(address).min(1).default(['0.0.0.0', '::']),
+  listenAddresses: z.array(address).default(['0.0.0.0', '::']),
   /** UDP and TCP; 0 lets the system choose. */
   port: port.default(5060),
   /** What to write into Via and Contact instead of our own address, behind a NAT. */
   externalAddress: address.optional(),
+  /** Further sockets, each with a transport, a port and an external address of its own. */
+  listeners: z.array(listener).default([]),
   /** The domain that is served, also the digest realm; absent: as on the first start, which took this host's name. */
   domain: name.optional(),
   /** Other names and addresses under which phones know the switch, besides this machine's own. */
@@ -171,7 +174,8 @@ const limits = z.strictObject({
 
 const log = z.strictObject({
   level: z.enum(LOG_LEVELS).default('info'),
-  format: z.enum(['json', 'text']).default('json'),
+  /** `auto` is text where a person reads it, on a terminal, and JSON everywhere else. */
+  format: z.enum(['auto', 'json', 'text']).default('auto'),
   /** Print addresses, names and bodies instead of [private]. */
   showPrivate: z.boolean().default(false),
 });
@@ -190,6 +194,7 @@ export const configSchema = z.strictObject({
   rooms: rooms.prefault({}),
   messages: messages.prefault({}),
   engine: engine.prefault({}),
+  applications: applications.prefault({}),
   relay: relay.prefault({}),
   rtp: rtp.prefault({}),
   limits: limits.prefault({}),
@@ -198,9 +203,6 @@ export const configSchema = z.strictObject({
 });
 
 type Checked = z.output<typeof configSchema>;
-/** One thing that is wrong; `path` as in the file, for example `rtp.portMin`. */
-export type ConfigFault = { readonly path: string; readonly message: string };
-
 /** What no key can say about itself alone. */
 export function checkRelations(config: Checked): readonly ConfigFault[] {
   const { registration, rtp, rooms, engine, tls } = config;
@@ -229,6 +231,11 @@ export function checkRelations(config: Checked): readonly ConfigFault[] {
     'tls.keyFile',
     'certificateFile and keyFile go together: give both, or neither',
   );
+  faults.push(...checkApplications(config.applications, engine.mode));
+  const { port: controlPort, address: controlAddress } = config.applications;
+  const control =
+    controlPort === undefined ? undefined : { address: controlAddress, port: controlPort };
+  if (engine.mode === 'embedded') faults.push(...checkListeners(config, control));
   return faults;
 }
 

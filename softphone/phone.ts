@@ -22,6 +22,8 @@ import { WavWriter } from './audio/wav-writer.ts';
 import { ContactList } from './contacts/contact-list.ts';
 import { TextHistory } from './contacts/history.ts';
 import type { TextRecord } from './contacts/history.ts';
+import { holdInstance } from './contacts/instance.ts';
+import type { Instance } from './contacts/instance.ts';
 import { openAccountFolder } from './contacts/data-folder.ts';
 import { readableUser, roomName, targetUri } from './ua/address.ts';
 import type { CallEnd } from './ua/call-end.ts';
@@ -63,7 +65,7 @@ export type PhoneOptions = {
   readonly holdsOthers?: boolean;
   /** Least playout delay; 0 leaves it to the jitter buffer. */
   readonly minDelayMs?: number;
-  /** Contacts and history go there; undefined keeps them in memory. */
+  /** Contacts, history and the id of this device go there; undefined keeps them in memory. */
   readonly dataFolder?: string | undefined;
   readonly log: Log;
   /** Longest time between two CRLF pings, and how long their answers may take. */
@@ -139,6 +141,13 @@ export type PhoneEvents = {
   notice: [string];
 };
 
+/** What stays when the phone ends. */
+type Kept = {
+  readonly contacts: ContactList;
+  readonly history: TextHistory;
+  readonly instance: Instance;
+};
+
 const OPUS_BITRATE = 32_000;
 const REJOIN_MS = 5000;
 const DEFAULT_MAX_CALLS = 4;
@@ -153,6 +162,7 @@ export class Phone {
   readonly #userAgent: SipUserAgent;
   readonly contacts: ContactList;
   readonly #history: TextHistory;
+  readonly #instance: Instance;
   readonly #callEvents: CallEvents;
   /** What was last told of each call, so that nothing is told twice. */
   readonly #told = new Map<string, string>();
@@ -187,14 +197,14 @@ export class Phone {
     }
     const account = `${options.nickname}@${options.domain ?? options.server.host}`;
     const folder =
-      options.dataFolder === undefined
-        ? undefined
-        : await openAccountFolder(options.dataFolder, account);
+      options.dataFolder === undefined ? undefined : openAccountFolder(options.dataFolder, account);
     const history = await TextHistory.open(folder, () => {
       notify('Texts cannot be written to disk; they are kept until you leave.');
     });
     const contacts = await ContactList.open(folder);
-    const phone = new Phone(options, device ?? createNullDevice(), contacts, history);
+    const instance = await holdInstance(folder);
+    const kept = { history, contacts, instance };
+    const phone = new Phone(options, device ?? createNullDevice(), kept);
     notify = (sentence) => {
       phone.#events.emit('notice', sentence);
     };
@@ -205,16 +215,12 @@ export class Phone {
     return phone;
   }
 
-  private constructor(
-    options: PhoneOptions,
-    device: AudioDevice,
-    contacts: ContactList,
-    history: TextHistory,
-  ) {
+  private constructor(options: PhoneOptions, device: AudioDevice, kept: Kept) {
     this.#options = options;
     this.#domain = options.domain ?? bracketed(options.server.host);
-    this.contacts = contacts;
-    this.#history = history;
+    this.contacts = kept.contacts;
+    this.#history = kept.history;
+    this.#instance = kept.instance;
     this.#isAutoAnswering = options.isAutoAnswering === true;
     this.#events = new TypedEmitter((error) => {
       options.log.error('softphone.listener.failed', () => ({ error: String(error) }));
@@ -228,6 +234,7 @@ export class Phone {
         displayName: options.displayName ?? '',
         domain: this.#domain,
         tls: options.tls,
+        instanceId: kept.instance.id,
         clock: systemClock,
         openMedia: (address, onDigit) =>
           RtpSession.open({
@@ -295,6 +302,7 @@ export class Phone {
     await this.#desk.close();
     await this.record(undefined);
     await this.#history.flush();
+    await this.#instance.release();
   }
 
   /**

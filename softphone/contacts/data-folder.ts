@@ -1,8 +1,9 @@
 /** Where a phone keeps what should survive it: one folder for each account, readable for its owner only. */
 
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import path from 'node:path';
+import { makeFolder } from '../../config/make-folder.ts';
 import { ConfigError } from '../../core/errors.ts';
 
 /** The usual place of this system (XDG Base Directory Specification; its likes elsewhere). */
@@ -23,12 +24,12 @@ export function defaultDataFolder(env: NodeJS.ProcessEnv, platform: NodeJS.Platf
  *
  * @throws ConfigError `softphone.data.notWritable`
  */
-export async function openAccountFolder(dataFolder: string, account: string): Promise<string> {
+export function openAccountFolder(dataFolder: string, account: string): string {
   // Letters, digits and a few signs stay; all else is escaped, so that no name can leave the folder.
   const name = account.replace(/[^\w@.-]/gu, (letter) => encodeURIComponent(letter).toLowerCase());
   const folder = path.join(dataFolder, 'phone', name.replace(/^\.+/, '_'));
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    makeFolder(folder);
   } catch (error) {
     const message = `The folder ${folder} cannot be written.`;
     throw new ConfigError('softphone.data.notWritable', message, { cause: error });

@@ -1,6 +1,6 @@
 /** The phone's SIP side: one connection to one server, kept up, and everything that goes over it. */
 
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { SessionState, UserAgent, UserAgentState } from 'sip.js';
 import type { Core, Invitation, Message, Session } from 'sip.js';
 import type { CodecName } from '../../core/audio/codec-name.ts';
@@ -41,8 +41,8 @@ export type UserAgentOptions = {
   readonly tls: TlsOptions | undefined;
   /** For the User-Agent header, for example `Parley/0.1.0`. */
   readonly product: string;
-  /** A UUID that stays the same over restarts (RFC 5626 §4.1); a new one when absent. */
-  readonly instanceId?: string | undefined;
+  /** A UUID that stays the same over restarts (RFC 5626 §4.1). */
+  readonly instanceId: string;
   readonly codecs: readonly CodecName[];
   readonly openMedia: (address: string, onDigit: (digit: string) => void) => Promise<RtpSession>;
   readonly clock: Clock;
@@ -100,7 +100,7 @@ export class SipUserAgent {
   constructor(options: UserAgentOptions, events: UserAgentEvents) {
     this.#options = options;
     this.#events = events;
-    const instanceId = options.instanceId ?? randomUUID();
+    const { instanceId } = options;
     this.#userAgent = new UserAgent({
       uri: toUri(aorOf(options.nickname, options.domain)),
       viaHost: PLACEHOLDER_HOST,

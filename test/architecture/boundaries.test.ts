@@ -16,10 +16,17 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'media-relay/': ['core/', 'config/'],
   'registrar/engine/': ['core/', 'config/'],
   'registrar/app/': ['core/', 'config/', 'media-relay/public.ts'],
+  'registrar/own-engine.ts': [
+    'core/',
+    'config/',
+    'registrar/engine/public.ts',
+    'registrar/app/host-names.ts',
+  ],
   'registrar/main.ts': [
     'core/',
     'config/',
     'registrar/engine/public.ts',
+    'registrar/own-engine.ts',
     'registrar/app/',
     'media-relay/public.ts',
   ],
@@ -36,7 +43,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'softphone/audio/': ['core/'],
   'softphone/ua/': ['core/', 'config/', 'softphone/audio/'],
   'softphone/ui/': ['core/', 'softphone/phone.ts'],
-  'softphone/contacts/': ['core/'],
+  'softphone/contacts/': ['core/', 'config/'],
   'softphone/phone.ts': [
     'core/',
     'config/',

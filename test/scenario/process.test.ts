@@ -74,6 +74,7 @@ describe('the switch as a process', function () {
     assert.match(running.output, new RegExp(`127\\.0\\.0\\.1:${port} UDP\\+TCP`));
     assert.match(running.output, /lobby \(dial 1000\)/);
     assert.match(running.output, /npx parley user add NAME/);
+    assert.equal(running.errors, '', 'nothing else is to be read at a first start');
     const alice = await peer('alice');
     await alice.register({ expect: 401 });
     await add('Alice', 'secret');
@@ -142,6 +143,12 @@ describe('the switch as a process', function () {
     it('says that its data folder cannot be used', async () => {
       writeFileSync(path.join(folder, 'data'), 'a file');
       assert.match(await failure(await parley('serve')), /^parley: cannot keep data in .*data: /);
+    });
+
+    it('says so of a folder on a file system that takes none', async function () {
+      if (process.platform !== 'linux') this.skip();
+      const program = await parley('serve', '--data', '/proc/parley/data');
+      assert.match(await failure(program), /^parley: cannot keep data in \/proc\/parley\/data: /);
     });
 
     it('says what is wrong in its configuration', async () => {

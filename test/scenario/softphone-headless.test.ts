@@ -189,6 +189,22 @@ describe('the headless phone', function () {
     await anna.tell('hangup');
   });
 
+  it('takes its own place again after it was killed, and none of another that runs', async () => {
+    const killed = await open('anna', '--no-lobby');
+    await killed.event('registered');
+    killed.program.signal('SIGKILL');
+    await killed.program.exited;
+    const again = await open('anna', '--no-lobby');
+    await again.event('registered');
+    const [binding, ...others] = parley.bindingsOf('anna');
+    assert.equal(others.length, 0, 'the dead one is still rung');
+    const beside = await open('anna', '--no-lobby');
+    await beside.event('registered');
+    const instances = parley.bindingsOf('anna').map(({ instanceId }) => instanceId);
+    assert.equal(new Set(instances).size, 2);
+    assert.ok(binding !== undefined && instances.includes(binding.instanceId));
+  });
+
   it('ends politely: by quit, by the end of its input, by SIGTERM, each with code 0', async () => {
     for (const end of [
       (phone: Headless) => {

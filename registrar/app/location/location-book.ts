@@ -53,7 +53,9 @@ export class LocationBook implements Location {
       ]);
     }
     for (const nickname of this.#bindings.keys()) this.#schedule(nickname);
-    this.#log.info('registrar.bindings.loaded', () => ({ count: bindings.length }));
+    if (bindings.length > 0) {
+      this.#log.info('registrar.bindings.loaded', () => ({ count: bindings.length }));
+    }
   }
 
   on<Name extends keyof LocationEvents>(

@@ -1,8 +1,9 @@
 /** The SQLite file that keeps accounts, bindings, call records and messages. */
-import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs';
+import { chmodSync, closeSync, openSync } from 'node:fs';
 import path from 'node:path';
 import Database from 'better-sqlite3';
 import { Kysely, Migrator, SqliteDialect } from 'kysely';
+import { makeFolder } from '../../../config/make-folder.ts';
 import { ConfigError } from '../../../core/errors.ts';
 import { GroupCommit } from './group-commit.ts';
 import { migrationProvider } from './migrations.ts';
@@ -60,7 +61,7 @@ export async function openStore(folder: string): Promise<Store> {
 
 function openDatabase(folder: string, file: string): Database.Database {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeFolder(folder);
     // Made before SQLite opens it, so that it never exists with wider rights; the files beside it get the same.
     closeSync(openSync(file, 'a', 0o600));
     chmodSync(file, 0o600);

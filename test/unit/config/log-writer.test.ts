@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { isatty } from 'node:tty';
 import { createLogWriter, type LogWriterOptions } from '../../../config/log-writer.ts';
 import { ControlError } from '../../../core/errors.ts';
 
@@ -70,5 +71,12 @@ describe('log writer', () => {
       writer.error('a.b.c', () => ({ count: 2 }));
     });
     assert.match(line, /Z error a\.b\.c count=2\n$/);
+  });
+
+  it('writes for whoever is there, unless it is told', () => {
+    const line = written({ format: 'auto' }, (writer) => {
+      writer.error('a.b.c');
+    });
+    assert.equal(line.startsWith('{'), !isatty(2));
   });
 });

@@ -10,6 +10,7 @@ import {
 } from '../../../../softphone/contacts/data-folder.ts';
 import { TextHistory } from '../../../../softphone/contacts/history.ts';
 import type { TextRecord } from '../../../../softphone/contacts/history.ts';
+import { holdInstance } from '../../../../softphone/contacts/instance.ts';
 
 function unexpected(error: unknown): void {
   throw error;
@@ -43,11 +44,11 @@ describe('what the softphone keeps on disk', () => {
 
   it('MUST NOT let a name leave the folder, and let nobody else look in', async () => {
     for (const account of ['../../evil@x', '..', '/etc/passwd', 'a\0b', 'bjørn@x']) {
-      const opened = await openAccountFolder(folder, account);
+      const opened = openAccountFolder(folder, account);
       assert.equal(path.dirname(opened), path.join(folder, 'phone'));
       assert.equal((await stat(opened)).mode & 0o777, 0o700);
     }
-    assert.notEqual(await openAccountFolder(folder, 'a/b'), await openAccountFolder(folder, 'a_b'));
+    assert.notEqual(openAccountFolder(folder, 'a/b'), openAccountFolder(folder, 'a_b'));
   });
 
   it('keeps contacts over a restart, whoever spells their names', async () => {
@@ -141,6 +142,48 @@ describe('what the softphone keeps on disk', () => {
     folder = await mkdtemp(path.join(tmpdir(), 'parley-data-'));
   });
 
+  it('is the same device after every restart (RFC 5626 §4.1), also after it was killed', async () => {
+    const first = await holdInstance(folder);
+    assert.match(first.id, /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/);
+    assert.equal((await stat(path.join(folder, 'instance'))).mode & 0o777, 0o600);
+    await first.release();
+    assert.deepEqual(await readdir(folder), ['instance']);
+    // What one that was killed has left: a number that is nobody's, ours by chance, or none.
+    for (const left of [2 ** 22 + 1, process.pid, '', 'x', -1]) {
+      await writeFile(path.join(folder, 'instance.pid'), String(left));
+      const again = await holdInstance(folder);
+      assert.equal(again.id, first.id, String(left));
+      await again.release();
+    }
+  });
+
+  it('MUST NOT be the device that runs beside it', async () => {
+    const first = await holdInstance(folder);
+    const second = await holdInstance(folder);
+    assert.notEqual(second.id, first.id);
+    await second.release();
+    const third = await holdInstance(folder);
+    assert.notEqual(third.id, first.id, 'the first still runs');
+    await first.release();
+    assert.equal((await holdInstance(folder)).id, first.id);
+    // The process that started us is certainly there.
+    await writeFile(path.join(folder, 'instance.pid'), String(process.ppid));
+    const beside = await holdInstance(folder);
+    assert.notEqual(beside.id, first.id);
+    await beside.release();
+    assert.equal(await readFile(path.join(folder, 'instance.pid'), 'utf8'), String(process.ppid));
+  });
+
+  it('makes a new id when the kept one is spoilt, and does without a folder that is gone', async () => {
+    await writeFile(path.join(folder, 'instance'), 'urn:uuid:nonsense"\r\nEvil: 1');
+    const made = await holdInstance(folder);
+    assert.match(made.id, /^[0-9a-f-]{36}$/);
+    await made.release();
+    const without = await holdInstance(path.join(folder, 'gone'));
+    assert.notEqual(without.id, made.id);
+    await without.release();
+  });
+
   it('keeps nothing on disk where there is no folder', async () => {
     const history = await TextHistory.open(undefined, unexpected);
     history.add(record(1));
@@ -148,5 +191,6 @@ describe('what the softphone keeps on disk', () => {
     const list = await ContactList.open(undefined);
     await list.add({ name: 'anna', address: 'anna' });
     assert.equal(history.latest(undefined, 10).length + list.all.length, 2);
+    assert.notEqual((await holdInstance(undefined)).id, (await holdInstance(undefined)).id);
   });
 });
