@@ -1,6 +1,7 @@
 /** What becomes of each message from the network: repetition, refusal, part of a dialog, or something new. */
 
 import { ParseError } from '../../core/errors.ts';
+import { flatText } from '../../core/flat-text.ts';
 import { parseRAck } from '../../core/sip/cseq.ts';
 import { isKeepAlive, SipMessage } from '../../core/sip/message.ts';
 import { METHODS } from '../../core/sip/status.ts';
@@ -228,7 +229,10 @@ export class Network implements MessageSink {
       this.#refuse(arrival, refusal.status, refusal.headers);
       return;
     }
-    const mergeKey = `${message.fromTag ?? ''}\n${message.callId}\n${message.cseq.sequence} ${message.method}`;
+    const { sequence } = message.cseq;
+    const mergeKey = flatText(
+      `${message.fromTag ?? ''}\n${message.callId}\n${sequence} ${message.method}`,
+    );
     const twin = this.#kernel.mergedServer(mergeKey);
     if (twin !== undefined && !twin.isProxied) {
       this.#kernel.counters.refusals.add('merged');

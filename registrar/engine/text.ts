@@ -14,6 +14,16 @@ const LOCALHOST = /(?<=@|sips?:)localhost(?![\w.:@-])/;
 /** What we call ourselves where an application did not say, until the way out is known. */
 export const OWN_ADDRESS = '<sip:localhost>';
 
+/**
+ * A copy in memory of its own. What is kept for long must not be a piece of what was read, or of the pool that small
+ * buffers are cut from: it would keep all of that.
+ */
+export function ownCopy(bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  copy.set(bytes);
+  return copy;
+}
+
 /** Joins a head, which ends with its empty line, and a body. */
 export function joinMessage(head: string, body: Buffer): Buffer {
   const headBytes = Buffer.byteLength(head, 'utf8');

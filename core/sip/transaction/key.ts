@@ -1,4 +1,5 @@
 /** Which transaction a message belongs to, as a text for use in a map (RFC 3261 §17.1.3, §17.2.3). */
+import { flatText } from '../../flat-text.ts';
 import type { SipMessage } from '../message.ts';
 import type { Via } from '../via.ts';
 
@@ -32,13 +33,13 @@ export function clientTransactionKey(response: SipMessage): string {
 
 /** The key under which a request that we send is to be found by its responses. */
 export function clientKeyOf(branch: string, method: string): string {
-  return `${branch}\n${method}`;
+  return flatText(`${branch}\n${method}`);
 }
 
 function keyOf(request: SipMessage, via: Via, method: string): string {
   // Branches compare without case like all parameters, but nobody changes the case of another's branch.
-  if (via.hasCookie) return `${via.branch}\n${via.host}:${via.port ?? 5060}\n${method}`;
-  return legacyKeyOf(request, via, method);
+  if (!via.hasCookie) return flatText(legacyKeyOf(request, via, method));
+  return flatText(`${via.branch}\n${via.host}:${via.port ?? 5060}\n${method}`);
 }
 
 /**

@@ -27,6 +27,7 @@ import type { TransactionContext } from './context.ts';
 /** RFC 3261 §18.1.1: larger requests do not go by UDP when anything else is possible. */
 const MAX_DATAGRAM_REQUEST = 1300;
 const SERVICE_UNAVAILABLE = 503;
+const NO_BODY = Buffer.alloc(0);
 
 /**
  * Why a request got no answer: nobody answered in time, nobody could be reached, the connection to a registered
@@ -105,7 +106,7 @@ export class ClientTransaction implements TimerOwner, FlowUser {
   readonly #fixedBranch: string | undefined;
   readonly #context: ClientContext;
   readonly #timers: TimerPair;
-  readonly #original: RequestDraft;
+  #original: RequestDraft;
   #targets: ClientTarget[] = [];
   #target: ClientTarget | undefined;
   #attempts = 0;
@@ -178,6 +179,7 @@ export class ClientTransaction implements TimerOwner, FlowUser {
     this.#received = response;
     this.#step({ kind: 'response', statusCode });
     this.#received = undefined;
+    if (statusCode >= 200) this.#shrink();
   }
 
   /** Tries no other place from now on: the request is to be cancelled where it is. */
@@ -416,6 +418,14 @@ export class ClientTransaction implements TimerOwner, FlowUser {
     const to = this.#received?.message.header('To') ?? this.draft.to;
     this.#ack ??= encodeHopByHop(this.draft, 'ACK', { hop, branch, to, headers: [] });
     this.#send(this.#ack);
+  }
+
+  /** Thousands of answered requests are kept for half a minute, and the request itself is not sent again. */
+  #shrink(): void {
+    if (this.bytes === undefined) return;
+    this.bytes = undefined;
+    this.#targets = [];
+    this.draft = this.#original = { ...this.draft, headers: [], body: NO_BODY };
   }
 
   #stopUpgradeTimer(): void {

@@ -101,6 +101,7 @@ export class ServerTransaction implements TimerOwner {
   /** The ACK to a failure that we sent. */
   acknowledged(): void {
     this.#step({ kind: 'ack' });
+    if (this.finalStatus >= 300) this.#forgetResponse();
   }
 
   /**
@@ -176,9 +177,16 @@ export class ServerTransaction implements TimerOwner {
   /** Thousands of answered requests are kept for half a minute, only to be answered again. */
   #shrink(): void {
     this.topVia = '';
-    if (this.isInvite || this.#response === undefined) return;
-    this.#kept = this.isEnded ? undefined : this.#response.toString('latin1');
+    // Whoever sent a 2xx to an INVITE repeats it (RFC 6026 §7.1).
+    const isRepeatedByUser = this.isInvite && this.finalStatus < 300;
+    const kept = this.isEnded || isRepeatedByUser ? undefined : this.#response?.toString('latin1');
+    this.#forgetResponse();
+    this.#kept = kept;
+  }
+
+  #forgetResponse(): void {
     this.#response = undefined;
+    this.#kept = undefined;
   }
 
   #end(): void {

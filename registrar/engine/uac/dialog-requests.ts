@@ -11,7 +11,7 @@ import type { DialogLifecycle } from '../dialog/lifecycle.ts';
 import type { Kernel } from '../kernel.ts';
 import { sipUri, type Route, type Router } from '../router.ts';
 import { looksLikeSdp, startLineOf, templateBody, templateHeaders } from '../template.ts';
-import { localised } from '../text.ts';
+import { localised, ownCopy } from '../text.ts';
 import { lacksContentType } from './outside-request.ts';
 import type { InDialogHook, Order, SessionTimerResponses, Uac } from './uac.ts';
 import type { UacRequest } from './uac-request.ts';
@@ -170,7 +170,7 @@ export class DialogRequests implements InDialogHook {
     dialog.remoteTarget = contactUri(message.contacts) ?? dialog.remoteTarget;
     if (method === 'SUBSCRIBE') return;
     const body = request.transaction?.draft.body;
-    if (body !== undefined && looksLikeSdp(body)) dialog.localSdp = body;
+    if (body !== undefined && looksLikeSdp(body)) dialog.localSdp = ownCopy(body);
     this.#sessionTimers.succeeded(dialog, message);
   }
 

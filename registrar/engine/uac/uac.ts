@@ -11,7 +11,7 @@ import type { Kernel } from '../kernel.ts';
 import { encodeRequest, placed, type RequestDraft } from '../request-draft.ts';
 import type { Route, Router } from '../router.ts';
 import { looksLikeSdp, templateBody, templateHeaders } from '../template.ts';
-import { encodeReceived, hasOption, tagOf } from '../text.ts';
+import { encodeReceived, hasOption, ownCopy, tagOf } from '../text.ts';
 import {
   ClientTransaction,
   type ClientFailure,
@@ -380,7 +380,7 @@ export class Uac implements UacRequestOwner {
     if (dialog === undefined) return undefined;
     dialog.state = 'confirmed';
     const body = request.transaction?.draft.body;
-    if (body !== undefined && looksLikeSdp(body)) dialog.localSdp = body;
+    if (body !== undefined && looksLikeSdp(body)) dialog.localSdp = ownCopy(body);
     request.winner = dialog;
     this.#sessionTimers.succeeded(dialog, response.message);
     return dialog;

@@ -10,7 +10,7 @@ import type { DialogLifecycle } from '../dialog/lifecycle.ts';
 import type { Kernel } from '../kernel.ts';
 import { encodeResponse } from '../response.ts';
 import { looksLikeSdp, sequenceMethodOf, templateBody, type HeaderLine } from '../template.ts';
-import { encodeReceived, tagOf } from '../text.ts';
+import { encodeReceived, ownCopy, tagOf } from '../text.ts';
 import type { ServerTransaction } from '../transaction/server.ts';
 import type { Hop } from '../transport/flow.ts';
 import {
@@ -378,7 +378,7 @@ export class Uas implements UasRequestOwner, SuccessOwner {
     if (dialog === undefined) return;
     dialog.localContact = headers.find(([name]) => name === 'Contact')?.[1] ?? dialog.localContact;
     const body = templateBody(template);
-    if (looksLikeSdp(body)) dialog.localSdp = body;
+    if (looksLikeSdp(body)) dialog.localSdp = ownCopy(body);
   }
 
   #send(request: UasRequest, status: number, bytes: Buffer, template: SipMessage): boolean {
