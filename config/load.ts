@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { parse as parseToml, TomlError } from 'smol-toml';
 import { ConfigError } from '../core/errors.ts';
 import { CONFIG_KEYS, valueOf } from './keys.ts';
-import { checkRelations, configSchema, type Config, type ConfigFault } from './schema.ts';
+import { checkRelations, configSchema, type Config } from './schema.ts';
+import type { ConfigFault } from './values.ts';
 
 export type ConfigSources = {
   /** Path of a TOML file. */
@@ -31,8 +32,7 @@ export function loadConfig({ file, environment, flags = {} }: ConfigSources): Co
   if (path !== undefined) faults.push(...secretsInFile(draft.tree, path));
   applyEnvironment(draft, environment, faults);
   applyFlags(draft, flags, faults);
-  const secretFault = readSecret(draft);
-  if (secretFault !== undefined) faults.push(secretFault);
+  for (const section of SECTIONS_WITH_SECRET) faults.push(...readSecret(draft, section));
 
   const result = configSchema.safeParse(draft.tree);
   if (!result.success)
@@ -61,12 +61,17 @@ function readToml(path: string): Record<string, unknown> {
   }
 }
 
+/** Each has a `secret`, which comes from the environment or from the file that its `secretFile` names. */
+const SECTIONS_WITH_SECRET = ['engine', 'applications'] as const;
+
 function secretsInFile(tree: Record<string, unknown>, path: string): readonly ConfigFault[] {
-  const engine = tree['engine'];
-  if (!isTree(engine) || engine['secret'] === undefined) return [];
-  delete engine['secret'];
-  const message = `does not belong into ${path}; use engine.secretFile or PARLEY_ENGINE_SECRET`;
-  return [{ path: 'engine.secret', message }];
+  return SECTIONS_WITH_SECRET.flatMap((name) => {
+    const section = tree[name];
+    if (!isTree(section) || section['secret'] === undefined) return [];
+    delete section['secret'];
+    const remedy = `use ${name}.secretFile or PARLEY_${name.toUpperCase()}_SECRET`;
+    return [{ path: `${name}.secret`, message: `does not belong into ${path}; ${remedy}` }];
+  });
 }
 
 function applyEnvironment(
@@ -98,18 +103,18 @@ function applyFlags(
   }
 }
 
-/** The content of `engine.secretFile`, unless the environment gave the secret itself. */
-function readSecret({ tree }: Draft): ConfigFault | undefined {
-  const engine = tree['engine'];
-  if (!isTree(engine) || engine['secret'] !== undefined) return undefined;
-  const file = engine['secretFile'];
-  if (typeof file !== 'string') return undefined;
+/** Takes the content of `secretFile`, unless the environment gave the secret itself. */
+function readSecret({ tree }: Draft, name: string): readonly ConfigFault[] {
+  const section = tree[name];
+  if (!isTree(section) || section['secret'] !== undefined) return [];
+  const file = section['secretFile'];
+  if (typeof file !== 'string') return [];
   try {
-    engine['secret'] = readFileSync(file, 'utf8').trim();
-    return undefined;
+    section['secret'] = readFileSync(file, 'utf8').trim();
+    return [];
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    return { path: 'engine.secretFile', message: reason };
+    return [{ path: `${name}.secretFile`, message: reason }];
   }
 }
 
@@ -149,7 +154,8 @@ function faultsOf(issue: Issue, { tree }: Draft): ConfigFault[] {
     (branch, name) => (branch as Record<PropertyKey, unknown> | undefined)?.[name],
     tree,
   );
-  const given = value === undefined || isTree(value) ? '' : `, not ${JSON.stringify(value)}`;
+  const isTold = value !== undefined && !isTree(value) && issue.path.at(-1) !== 'secret';
+  const given = isTold ? `, not ${JSON.stringify(value)}` : '';
   const message = issue.message
     .replace(/^Invalid (?:input|option): /, '')
     .replace(/, received .*$/, '');

@@ -1,27 +1,17 @@
 /** The whole switch: starts relay, engine and application in one process, and ends them in the right order. */
-import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import path from 'node:path';
 import { createLogWriter } from '../config/log-writer.ts';
 import type { Config } from '../config/schema.ts';
-import { ConfigError, ControlError } from '../core/errors.ts';
 import type { Log } from '../core/log.ts';
 import { connectMediaRelay, startMediaRelay, type MediaRelay } from '../media-relay/public.ts';
 import { startApp, type App, type AppActivity } from './app/app.ts';
 import { systemClock } from './app/clock.ts';
 import type { SwitchContext } from './app/context.ts';
 import { domainNameOf } from './app/domain-name.ts';
-import { hostNames } from './app/host-names.ts';
 import { openStore } from './app/store/store.ts';
-import {
-  loadIdentity,
-  selfSignedIdentity,
-  startEngine,
-  type EngineCounts,
-  type EngineHandle,
-  type EngineStartOptions,
-} from './engine/public.ts';
+import type { EngineCounts, EngineHandle, EngineStartOptions } from './engine/public.ts';
+import { reloadIdentities, startOwnEngine, type OwnEngine } from './own-engine.ts';
 
 export type SwitchOptions = {
   readonly log?: Log;
@@ -47,6 +37,8 @@ export type RunningSwitch = {
   readonly domain: string;
   /** Empty with an external engine. */
   readonly listeners: readonly Listening[];
+  /** Where further applications connect, if they may. */
+  readonly applicationPort: number | undefined;
   /** Realms, other than the domain, that passwords of some accounts were made for. */
   readonly otherRealms: readonly string[];
   readonly context: SwitchContext;
@@ -55,6 +47,8 @@ export type RunningSwitch = {
   counters(): Promise<EngineCounts | undefined>;
   /** Writes that and what is held to the log, at level info. */
   logCounters(): Promise<void>;
+  /** Lets milliseconds pass at once for the embedded engine's timers; see EngineHandle. */
+  skipEngineTime(byMs: number): Promise<void>;
   /** Reads the certificate again, for new connections. @throws ConfigError, and keeps the old one */
   reloadCertificate(): Promise<void>;
   /** Ends every call and room politely, closes everything; safe to call twice. */
@@ -97,7 +91,7 @@ async function start(
   const relay = await startRelay(config, log);
   opened.closers.unshift(() => relay.close());
   const domainName = await domainNameOf(config.sip.domain, store);
-  const engine = await startOwnEngine(config, domainName, options);
+  const engine = await startOwnEngine(config, domainName, options.engineTimers);
   if (engine !== undefined) opened.closers.unshift(() => engine.handle.stop());
   const app = await startApp({
     config,
@@ -154,10 +148,13 @@ function runningSwitch({ config, log, app, relay, engine, opened }: Parts): Runn
     otherRealms: app.otherRealms,
     context: app.context,
     listeners: (engine?.listeners ?? []).map(({ transport, local }) => ({ transport, ...local })),
+    applicationPort: engine?.furtherControlPort,
     lost: Promise.race(engineLost === undefined ? [relayLost] : [relayLost, engineLost]),
+    skipEngineTime: async (byMs) => {
+      await engine?.skipTime(byMs);
+    },
     reloadCertificate: async () => {
-      if (engine === undefined || !needsIdentity(config)) return;
-      await engine.exchangeIdentity(await identityOf(config, app.context.domain.name));
+      if (engine !== undefined) await reloadIdentities(engine, config, app.context.domain.name);
     },
     stop: () => (stopping ??= stop()),
     holdings,
@@ -193,135 +190,6 @@ function startRelay({ relay, rtp }: Config, log: Log): Promise<MediaRelay> {
     portRange: { min: rtp.portMin, max: rtp.portMax },
     log,
   });
-}
-
-const LOOPBACK = '127.0.0.1';
-const SECRET_BYTES = 24;
-const SECOND_MS = 1000;
-
-type OwnEngine = {
-  readonly handle: EngineHandle;
-  readonly address: { readonly host: string; readonly port: number; readonly secret: string };
-};
-
-async function startOwnEngine(
-  config: Config,
-  domain: string,
-  { engineTimers }: SwitchOptions,
-): Promise<OwnEngine | undefined> {
-  if (config.engine.mode !== 'embedded') return undefined;
-  const secret = randomBytes(SECRET_BYTES).toString('base64url');
-  const { limits, sip, tls } = config;
-  try {
-    const handle = await startEngine({
-      listen: listenRequests(config),
-      control: { address: LOOPBACK, port: 0 },
-      secret,
-      identity: needsIdentity(config) ? await identityOf(config, domain) : undefined,
-      trustedAuthorities: await readAuthorities(tls.authoritiesFile),
-      limits: {
-        flows: limits.maxTcpConnections,
-        flowsPerAddress: limits.maxTcpConnectionsPerAddress,
-        transactions: limits.maxTransactions,
-        dialogs: limits.maxDialogs,
-        headerBytes: limits.maxHeaderBytes,
-        headerCount: limits.maxHeaders,
-        requestsPerSecondPerAddress: limits.requestsPerSecondPerAddress,
-        requestBurstPerAddress: limits.requestBurstPerAddress,
-        unboundAddresses: limits.unlimitedAddresses,
-        messageBytes: sip.maxMessageBytes,
-        queuedBytesPerFlow: limits.maxUnreadBytesPerConnection,
-        retainedTransactions: limits.maxRetainedTransactions,
-        waitingRequests: limits.maxWaitingRequests,
-        refusalsPerSecond: limits.refusalsPerSecond,
-        requestsPerDialog: limits.maxRequestsPerDialog,
-      },
-      timers: {
-        firstMessageMs: limits.firstMessageSeconds * SECOND_MS,
-        stalledMessageMs: limits.stalledMessageSeconds * SECOND_MS,
-        unusedFlowMs: limits.unusedConnectionSeconds * SECOND_MS,
-        ...engineTimers,
-      },
-      trace: traceOf(config),
-    });
-    return { handle, address: { host: LOOPBACK, port: handle.controlPort, secret } };
-  } catch (error) {
-    throw error instanceof ControlError ? listenFailure(error, sip.port) : error;
-  }
-}
-
-/** Every transport on every address. */
-function listenRequests({ sip, tls }: Config): EngineStartOptions['listen'] {
-  const tlsPort = tls.port ?? (sip.port === 0 ? 0 : Math.min(sip.port + 1, 65_535));
-  const ports = [
-    ['udp', sip.port],
-    ['tcp', sip.port],
-    ['tls', tls.enabled ? tlsPort : undefined],
-    ['ws', tls.webSocketPort],
-    ['wss', tls.secureWebSocketPort],
-  ] as const;
-  return sip.listenAddresses.flatMap((address) =>
-    ports.flatMap(([transport, port]) => {
-      if (port === undefined) return [];
-      const outside = sip.externalAddress;
-      const hasOutside = outside !== undefined && isSameFamily(outside, address);
-      const external = hasOutside ? { address: outside, port } : undefined;
-      return [{ transport, address, port, external }];
-    }),
-  );
-}
-
-function needsIdentity({ tls }: Config): boolean {
-  return tls.enabled || tls.secureWebSocketPort !== undefined;
-}
-
-/** The operator's certificate, or our own for every name and address that users may type. */
-function identityOf(config: Config, domain: string): ReturnType<typeof loadIdentity> {
-  const { tls, sip } = config;
-  if (tls.certificateFile !== undefined && tls.keyFile !== undefined) {
-    return loadIdentity(tls.certificateFile, tls.keyFile);
-  }
-  const external = sip.externalAddress === undefined ? [] : [sip.externalAddress];
-  const ours = hostNames(() => 0, [...sip.domainAliases, ...external])();
-  const names = new Set([domain, 'localhost', '127.0.0.1', '::1', ...ours]);
-  return selfSignedIdentity(path.join(config.dataFolder, 'tls'), [...names], Date.now());
-}
-
-async function readAuthorities(file: string | undefined): Promise<string | undefined> {
-  if (file === undefined) return undefined;
-  try {
-    return await readFile(file, 'utf8');
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new ConfigError('tls.unreadable', `cannot read tls.authoritiesFile ${file}: ${reason}`, {
-      cause,
-    });
-  }
-}
-
-function traceOf({ trace }: Config): EngineStartOptions['trace'] {
-  const { ladder, pcapFile, homerAddress: address, homerPort: port, homerAgentId } = trace;
-  const homer = address === undefined ? undefined : { address, port, agentId: homerAgentId };
-  return { ladder, pcapFile, homer };
-}
-
-function isSameFamily(a: string, b: string): boolean {
-  return a.includes(':') === b.includes(':');
-}
-
-/** What the system says about a socket, in words that help. */
-function listenFailure(error: ControlError, port: number): ConfigError {
-  const where = /(?:bind|listen) \w+ (\S+)/.exec(error.message)?.[1] ?? `port ${port}`;
-  const sentences: Readonly<Record<string, string>> = {
-    EADDRINUSE: `cannot listen on ${where}: another program has it; end that program, or choose another port with PORT`,
-    EACCES: `cannot listen on ${where}: ports below 1024 need more rights; choose another with PORT`,
-    EADDRNOTAVAIL: `cannot listen on ${where}: this machine has no such address; see sip.listenAddresses`,
-  };
-  return new ConfigError(
-    'sip.listen',
-    sentences[error.code] ?? `cannot listen on ${where}: ${error.message}`,
-    { cause: error },
-  );
 }
 
 function externalEngine({ engine: { host, port, secret = '' } }: Config): OwnEngine['address'] {
@@ -391,6 +259,7 @@ function welcome(config: Config, running: RunningSwitch, version: string): strin
     `  SIP       ${sockets(listeners) || `at drachtio-server ${config.engine.host}`}`,
     `  Rooms     ${rooms.join(', ')}${config.rooms.allowNew ? ', and any other #name that somebody calls' : ''}`,
     `  Accounts  ${people}`,
+    ...applicationLine(config, running),
     `  Data      ${path.resolve(config.dataFolder)}`,
     '',
   ];
@@ -410,6 +279,15 @@ function welcome(config: Config, running: RunningSwitch, version: string): strin
     '',
   );
   return lines.join('\n');
+}
+
+function applicationLine(
+  { applications }: Config,
+  { applicationPort: port }: RunningSwitch,
+): readonly string[] {
+  if (port === undefined) return [];
+  const where = hostPort(applications.address, port);
+  return [`  Apps      ${where}${applications.tls ? ' by TLS' : ''}, for drachtio applications`];
 }
 
 /** One entry for each address and port, with its transports. */

@@ -58,6 +58,8 @@ export type App = {
 };
 
 const CONNECT_TIMEOUT_MS = 10_000;
+/** By which a web server that decides about requests means this application. */
+const TAG = 'parley';
 
 /** @throws ConfigError `engine.unreachable` */
 export async function startApp(options: AppOptions): Promise<App> {
@@ -134,8 +136,9 @@ function fitToEngine(config: Config): Config {
 
 /** Names and addresses that configuration adds to those of this machine. */
 function ownNames({ sip }: Config): string[] {
-  const external = sip.externalAddress === undefined ? [] : [sip.externalAddress];
-  const listening = sip.listenAddresses.filter((address) => !['0.0.0.0', '::'].includes(address));
+  const external = [sip, ...sip.listeners].flatMap(({ externalAddress }) => externalAddress ?? []);
+  const all = [...sip.listenAddresses, ...sip.listeners.map(({ address }) => address)];
+  const listening = all.filter((address) => !['0.0.0.0', '::'].includes(address));
   return [...sip.domainAliases, ...external, ...listening];
 }
 
@@ -152,7 +155,7 @@ async function connect(srf: Srf, options: AppOptions): Promise<void> {
       else resolve();
     });
   });
-  srf.connect(engine);
+  srf.connect({ ...engine, tags: [TAG] });
   if (options.config.engine.mode === 'drachtio') keepBytes(srf, log, MAX_FRAME_BYTES_OF_DRACHTIO);
   else keepBytes(srf, log);
   speedUpSrf();

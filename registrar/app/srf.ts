@@ -127,7 +127,12 @@ export type UacOptions = {
 export type Middleware = (request: SipRequest, response: SipResponse, next: () => void) => void;
 
 export type Srf = Emitter & {
-  connect(options: { host: string; port: number; secret: string }): unknown;
+  connect(options: {
+    host: string;
+    port: number;
+    secret: string;
+    tags?: readonly string[];
+  }): unknown;
   use(method: string, handler: Middleware): unknown;
   request(
     uri: string,

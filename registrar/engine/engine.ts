@@ -4,11 +4,14 @@
  * Contract: see `seam.ts`. It never throws because of what a peer or an application sent.
  */
 
+import type { Deadline } from '../../core/deadline.ts';
 import { CallRecords } from './call-records.ts';
 import type { Application } from './control/applications.ts';
 import { Commands } from './control/commands.ts';
 import { OutboundSessions } from './control/outbound.ts';
+import { RouteQuestions } from './control/route-questions.ts';
 import type { EngineCounts } from './counters.ts';
+import type { Dialog } from './dialog/dialog.ts';
 import { DialogLifecycle } from './dialog/lifecycle.ts';
 import { SessionTimers } from './dialog/session-timer.ts';
 import { Kernel } from './kernel.ts';
@@ -37,6 +40,8 @@ export type EngineStats = {
   readonly flows: number;
   readonly flowBindings: number;
   readonly queries: number;
+  /** Requests about which a web server is asked. */
+  readonly routeQuestions: number;
   readonly timers: number;
   readonly applications: number;
   readonly counters: EngineCounts;
@@ -53,6 +58,7 @@ export class Engine implements SansIoEngine {
   readonly #network: Network;
   readonly #commands: Commands;
   readonly #outbound: OutboundSessions;
+  readonly #questions: RouteQuestions;
 
   /** @throws ConfigError when a request handler is not what it should be */
   constructor(options: EngineOptions) {
@@ -77,7 +83,8 @@ export class Engine implements SansIoEngine {
         this.#applicationLost(application);
       },
     });
-    const uas = new Uas({ kernel, lifecycle, records, sessionTimers, outbound });
+    const questions = this.#routeQuestions(kernel, outbound);
+    const uas = new Uas({ kernel, lifecycle, records, sessionTimers, outbound, questions });
     const uac = new Uac({ kernel, router, lifecycle, records, sessionTimers });
     const shared = { kernel, router, lifecycle, records, sessionTimers, uas, uac, outbound };
     const dialogRequests = new DialogRequests(shared);
@@ -92,11 +99,13 @@ export class Engine implements SansIoEngine {
     this.#proxy = proxy;
     this.#network = new Network({ ...shared, proxy });
     this.#outbound = outbound;
+    this.#questions = questions;
     this.#commands = new Commands({
       ...shared,
       dialogRequests,
       proxy,
       secret: options.secret,
+      furtherSecret: options.furtherApplications?.secret,
       version: options.version ?? DEFAULT_VERSION,
       applicationLost: (application) => {
         this.#applicationLost(application);
@@ -119,10 +128,10 @@ export class Engine implements SansIoEngine {
         this.#kernel.transports.handleFlow(input);
         return;
       case 'datagramFailed':
-        this.#datagramFailed(input);
+        this.#kernel.datagramFailed(input.listenerId, input.remote);
         return;
       case 'controlOpened':
-        this.#commands.opened(input.controlId);
+        this.#commands.opened(input.controlId, input.isFurther === true);
         return;
       case 'controlBytes':
         this.#commands.received(input.controlId, input.bytes);
@@ -136,6 +145,12 @@ export class Engine implements SansIoEngine {
       case 'controlFailed':
         this.#outbound.failed(input.controlId);
         return;
+      case 'routeAnswered':
+        this.#questions.answered(input);
+        return;
+      case 'routeUnanswered':
+        this.#questions.unanswered(input);
+        return;
       case 'resolved':
         this.#router.resolved(input);
         return;
@@ -148,9 +163,8 @@ export class Engine implements SansIoEngine {
     return this.#kernel.poll();
   }
 
-  nextDeadline(): { readonly atMs: number; readonly reason: string } | undefined {
-    const atMs = this.#kernel.nextTimerMs;
-    return atMs === undefined ? undefined : { atMs, reason: 'timer' };
+  nextDeadline(): Deadline | undefined {
+    return this.#kernel.nextDeadline;
   }
 
   stats(): EngineStats {
@@ -166,10 +180,30 @@ export class Engine implements SansIoEngine {
       flows: kernel.transports.flowCount,
       flowBindings: kernel.flowTable.size,
       queries: this.#router.queryCount,
+      routeQuestions: this.#questions.size,
       timers: kernel.timerCount,
       applications: kernel.applications.size,
       counters: kernel.counters.toRecord(),
     };
+  }
+
+  #routeQuestions(kernel: Kernel, outbound: OutboundSessions): RouteQuestions {
+    return new RouteQuestions(kernel, {
+      refuse: (request, ...how) => {
+        this.#uas.refuse(request, ...how);
+      },
+      proxy: (order) => {
+        this.#proxy.start(order);
+      },
+      give: (request, application) => {
+        this.#uas.give(request, application);
+      },
+      connect: (request, place) => {
+        const application = outbound.dial(place);
+        if (application !== undefined) this.#uas.giveLater(request, application);
+        return application !== undefined;
+      },
+    });
   }
 
   #addBusy(busy: Set<Application>): void {
@@ -177,17 +211,6 @@ export class Engine implements SansIoEngine {
     this.#uac.addBusy(busy);
     this.#proxy.addBusy(busy);
     for (const { application } of this.#kernel.dialogs) busy.add(application);
-  }
-
-  #datagramFailed({ listenerId, remote }: Extract<EngineInput, { kind: 'datagramFailed' }>): void {
-    for (const transaction of [...this.#kernel.clients()]) {
-      const { hop } = transaction;
-      const isSame =
-        hop?.listener.id === listenerId &&
-        hop.remote.address === remote.address &&
-        hop.remote.port === remote.port;
-      if (isSame && hop.flow === undefined) transaction.datagramFailed();
-    }
   }
 
   /** Its calls are ended rather than left to nobody; what waited for it is refused. */
@@ -198,9 +221,15 @@ export class Engine implements SansIoEngine {
     for (const dialog of [...this.#kernel.dialogs]) {
       if (dialog.application !== application) continue;
       if (dialog.kind === 'subscribe') this.#lifecycle.terminateSubscription(dialog, 'deactivated');
-      else if (dialog.state === 'confirmed') {
-        this.#lifecycle.bye(dialog, 503, APPLICATION_GONE, 'system-initiated-termination');
-      }
+      else if (dialog.state === 'confirmed' && !dialog.isEnding) this.#hangUp(dialog);
     }
+  }
+
+  #hangUp(dialog: Dialog): void {
+    const send = (): void => {
+      this.#lifecycle.bye(dialog, 503, APPLICATION_GONE, 'system-initiated-termination');
+    };
+    const isHeld = this.#uas.holdBye(dialog, { send, drop: () => undefined });
+    if (!isHeld) send();
   }
 }

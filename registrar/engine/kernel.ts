@@ -1,5 +1,6 @@
 /** What all parts of the engine share: the time, the timers, what is to be put out, and the tables of transactions. */
 
+import type { Deadline } from '../../core/deadline.ts';
 import { nullLog, type Log } from '../../core/log.ts';
 import type { MessageLimits, SipMessage } from '../../core/sip/message.ts';
 import { deriveTimers, type Timers } from '../../core/sip/transaction/timers.ts';
@@ -17,11 +18,13 @@ import {
   type EngineOptions,
   type EngineTimers,
 } from './options.ts';
+import { retryAfterSeconds } from './overload.ts';
 import { encodeResponse } from './response.ts';
-import type { EngineOutput, Listener, ResolvedTarget } from './seam.ts';
+import type { Endpoint, EngineOutput, Listener, ResolvedTarget } from './seam.ts';
+import type { HeaderLine } from './template.ts';
 import type { TimerContext, TimerHandle, TimerOwner } from './timers.ts';
-import type { ClientTransaction } from './transaction/client.ts';
-import { type ClientContext } from './transaction/client.ts';
+import type { ClientContext, ClientTransaction } from './transaction/client.ts';
+import { ClientTable } from './transaction/client-table.ts';
 import type { ServerContext, ServerTransaction } from './transaction/server.ts';
 import type { Hop } from './transport/flow.ts';
 import { FlowTable } from './transport/flow-table.ts';
@@ -33,6 +36,21 @@ const DAY_SECONDS = 86_400;
 /** Hands a timer that has run out to its owner. */
 function fire(timer: TimerHandle): void {
   timer.owner.onTimer(timer.name);
+}
+
+/** Its reason is the name of the timer; asked after every input, and hardly ever for that. */
+class NextTimer implements Deadline {
+  readonly atMs: number;
+  readonly #wheel: TimerWheel<TimerHandle>;
+
+  constructor(atMs: number, wheel: TimerWheel<TimerHandle>) {
+    this.atMs = atMs;
+    this.#wheel = wheel;
+  }
+
+  get reason(): string {
+    return this.#wheel.peek()?.name ?? '';
+  }
 }
 
 export class Kernel implements TimerContext, TransportContext, ClientContext, ServerContext {
@@ -54,7 +72,7 @@ export class Kernel implements TimerContext, TransportContext, ClientContext, Se
   readonly statelessTag: string;
   readonly #servers = new Map<string, ServerTransaction>();
   readonly #merged = new Map<string, ServerTransaction>();
-  readonly #clients = new Map<string, ClientTransaction>();
+  readonly #clients = new ClientTable<ClientTransaction>();
   readonly #wheel = new TimerWheel<TimerHandle>(0);
   readonly #wallClockMs: () => number;
   #outputs: EngineOutput[] = [];
@@ -73,7 +91,8 @@ export class Kernel implements TimerContext, TransportContext, ClientContext, Se
       givenUpAfterMs: this.timers.answerMs,
     };
     const handlers = new RequestHandlers(options.requestHandlers ?? []);
-    this.applications = new Applications(patience, handlers);
+    const methodsOfFurther = options.furtherApplications?.methods;
+    this.applications = new Applications(patience, handlers, methodsOfFurther);
     this.messageLimits = {
       maxHeaderBytes: this.limits.headerBytes,
       maxHeaderCount: this.limits.headerCount,
@@ -116,8 +135,9 @@ export class Kernel implements TimerContext, TransportContext, ClientContext, Se
     return this.#wheel.size - (this.transports.isSweeping ? 1 : 0);
   }
 
-  get nextTimerMs(): number | undefined {
-    return this.#wheel.nextDeadline();
+  get nextDeadline(): Deadline | undefined {
+    const atMs = this.#wheel.nextDeadline();
+    return atMs === undefined ? undefined : new NextTimer(atMs, this.#wheel);
   }
 
   /** Moves the clock and hands out what has become due. */
@@ -196,11 +216,11 @@ export class Kernel implements TimerContext, TransportContext, ClientContext, Se
   }
 
   addClient(transaction: ClientTransaction): void {
-    this.#clients.set(transaction.key, transaction);
+    this.#clients.add(transaction);
   }
 
   removeClient(transaction: ClientTransaction): void {
-    if (this.#clients.get(transaction.key) === transaction) this.#clients.delete(transaction.key);
+    this.#clients.remove(transaction);
   }
 
   targetFailed(target: ResolvedTarget): void {
@@ -211,8 +231,16 @@ export class Kernel implements TimerContext, TransportContext, ClientContext, Se
     return this.#clients.get(key);
   }
 
-  clients(): IterableIterator<ClientTransaction> {
-    return this.#clients.values();
+  /** The network says that datagrams do not arrive there: every transaction that sends some looks for another way. */
+  datagramFailed(listenerId: number, remote: Endpoint): void {
+    for (const transaction of this.#clients.takeThoseTo(listenerId, remote)) {
+      transaction.datagramFailed();
+    }
+  }
+
+  /** When to come back; nearly, so that not all do at once. */
+  retryAfter(waitMs: number): HeaderLine {
+    return ['Retry-After', String(retryAfterSeconds(waitMs, (max) => this.ids.number(max)))];
   }
 
   /** Answers a request without keeping anything of it (RFC 3261 §8.2.7). */

@@ -22,6 +22,8 @@ export type EngineLimits = {
   readonly refusalsPerSecond: number;
   /** Control connections that we opened to applications. */
   readonly outboundSessions: number;
+  /** Requests about which a web server is being asked. */
+  readonly routeQuestions: number;
   /** Requests of one dialog that wait for their answer; 503 beyond it. */
   readonly requestsPerDialog: number;
   /**
@@ -54,6 +56,7 @@ export const DEFAULT_LIMITS: EngineLimits = {
   waitingRequests: 1_000,
   refusalsPerSecond: 2_000,
   outboundSessions: 4_000,
+  routeQuestions: 1_000,
   requestsPerDialog: 64,
   flows: 20_000,
   flowsPerAddress: 1_000,
@@ -91,6 +94,10 @@ export type EngineTimers = {
   readonly dialMs: number;
   /** How long a connection that we opened to an application stays when nothing goes on over it any more. */
   readonly unusedSessionMs: number;
+  /** How long an application that connects to us may take to authenticate. */
+  readonly authenticateMs: number;
+  /** How long a web server may take to say what is to become of a request. */
+  readonly routeAnswerMs: number;
 };
 
 export const DEFAULT_TIMERS: EngineTimers = {
@@ -108,14 +115,32 @@ export const DEFAULT_TIMERS: EngineTimers = {
   tcpUpgradeMs: 1_000,
   dialMs: 5_000,
   unusedSessionMs: 32_000,
+  authenticateMs: 5_000,
+  routeAnswerMs: 3_000,
 };
 
-/** New requests for which we connect to an application, one connection each, instead of asking who routes them. */
+/** Who decides about new requests instead of those that route them. */
 export type RequestHandler = {
   /** `*`, or nothing, for all methods that no other handler names. */
   readonly method?: string | undefined;
-  /** `tcp://host:port` or `tls://host:port`; port 9021 when none is given. */
+  /**
+   * `tcp://host:port` or `tls://host:port` of an application (port 9021 when none is given), to which we connect once for
+   * each request; or the http or https URL of a web server, which is asked about each.
+   */
   readonly uri: string;
+  /** Ask by POST, with the request as body, instead of by GET. */
+  readonly withBody?: boolean | undefined;
+};
+
+/**
+ * Applications that are not the owner's: those that connect by a port of their own, and those that we connect to. The
+ * owner's come first in what they route.
+ */
+export type FurtherApplications = {
+  /** What they must present, and whom we connect to as well. */
+  readonly secret: string;
+  /** Methods in which they come first, when one of them routes it. */
+  readonly methods: readonly string[];
 };
 
 export type EngineOptions = {
@@ -131,6 +156,8 @@ export type EngineOptions = {
   readonly timers?: Partial<EngineTimers> | undefined;
   readonly limits?: Partial<EngineLimits> | undefined;
   readonly requestHandlers?: readonly RequestHandler[] | undefined;
+  /** Without it all applications are equal. */
+  readonly furtherApplications?: FurtherApplications | undefined;
   /** Whether calls are reported to applications that route `cdr:*`. */
   readonly hasCallRecords?: boolean | undefined;
   readonly log?: Log | undefined;

@@ -16,6 +16,13 @@ export type EngineHandle = RunningEngine['details'] & {
   stats(): Promise<EngineStats>;
   /** Gives new TLS connections another certificate. */
   exchangeIdentity(identity: TlsIdentity): Promise<void>;
+  /** The same for connections of applications. */
+  exchangeControlIdentity(identity: TlsIdentity): Promise<void>;
+  /**
+   * Lets milliseconds pass at once for the engine's own timers. For tests on real sockets, which cannot wait until the
+   * last retransmission of RFC 3261 would have come.
+   */
+  skipTime(byMs: number): Promise<void>;
   /** Closes every socket and ends the worker; calls that are still up are cut without a word. */
   stop(): Promise<void>;
   /** Resolves, with the reason, when the worker ends without having been told to. */
@@ -36,18 +43,25 @@ export async function startEngine(options: EngineStartOptions): Promise<EngineHa
   let isStopping = false;
   let hasEnded = false;
 
-  const ask = (command: EngineWorkerRequest['command'], identity?: TlsIdentity): Promise<unknown> =>
+  const ask = (
+    command: EngineWorkerRequest['command'],
+    details: Pick<EngineWorkerRequest, 'identity' | 'byMs'> = {},
+  ): Promise<unknown> =>
     new Promise((resolve, reject) => {
       if (hasEnded) {
         reject(new ControlError('engine.closed', 'the SIP engine has ended'));
         return;
       }
-      const request: EngineWorkerRequest = { id: nextId++, command, identity };
+      const request: EngineWorkerRequest = { ...details, id: nextId++, command };
       pending.set(request.id, { resolve, reject });
       worker.postMessage(request);
     });
 
-  const details = await untilStarted(worker);
+  const tell = async (...words: Parameters<typeof ask>): Promise<void> => {
+    await ask(...words);
+  };
+
+  const started = await untilStarted(worker);
   worker.on('message', (message: EngineWorkerMessage) => {
     if (message.kind !== 'answer') return;
     pending.get(message.id)?.resolve(message.value);
@@ -69,12 +83,12 @@ export async function startEngine(options: EngineStartOptions): Promise<EngineHa
   });
 
   return {
-    ...details,
+    ...started,
     lost,
     stats: async () => (await ask('stats')) as EngineStats,
-    exchangeIdentity: async (identity) => {
-      await ask('exchangeIdentity', identity);
-    },
+    exchangeIdentity: (identity) => tell('exchangeIdentity', { identity }),
+    exchangeControlIdentity: (identity) => tell('exchangeControlIdentity', { identity }),
+    skipTime: (byMs) => tell('skipTime', { byMs }),
     stop: async () => {
       if (isStopping) return;
       isStopping = true;

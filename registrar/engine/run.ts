@@ -11,6 +11,7 @@ import {
   DEFAULT_TIMERS,
   type EngineLimits,
   type EngineTimers,
+  type FurtherApplications,
   type RequestHandler,
 } from './options.ts';
 import type { Endpoint, Listener, Transport } from './seam.ts';
@@ -31,13 +32,17 @@ export type EngineStartOptions = {
   readonly listen: readonly ListenRequest[];
   /** Where applications connect; with an identity by TLS, without one in the clear. */
   readonly control: Endpoint & { readonly identity?: TlsIdentity | undefined };
+  /** A second port, for applications that are not the owner's; they present another secret. */
+  readonly furtherControl?:
+    (Endpoint & { readonly identity?: TlsIdentity | undefined }) | undefined;
+  readonly furtherApplications?: FurtherApplications | undefined;
   /** What applications must present; never empty. */
   readonly secret: string;
   readonly identity?: TlsIdentity | undefined;
   readonly trustedAuthorities?: string | undefined;
   readonly limits?: Partial<EngineLimits> | undefined;
   readonly timers?: Partial<EngineTimers> | undefined;
-  /** New requests for which the engine connects to an application, instead of to those that have connected to it. */
+  /** Who decides about new requests instead of the applications that route them. */
   readonly requestHandlers?: readonly RequestHandler[] | undefined;
   /** Whether calls are reported to applications that route `cdr:attempt`, `cdr:start` or `cdr:stop`; off by default. */
   readonly hasCallRecords?: boolean | undefined;
@@ -50,6 +55,7 @@ const PORT_ATTEMPTS = 20;
 export type RunningEngine = {
   readonly details: {
     readonly controlPort: number;
+    readonly furtherControlPort: number | undefined;
     readonly listeners: readonly Listener[];
   };
   stats(): ReturnType<Engine['stats']> & {
@@ -57,6 +63,10 @@ export type RunningEngine = {
   };
   /** For new TLS connections. */
   exchangeIdentity(identity: TlsIdentity): void;
+  /** The same for connections of applications. */
+  exchangeControlIdentity(identity: TlsIdentity): void;
+  /** Lets milliseconds pass at once for the engine's own timers. */
+  skipTime(byMs: number): void;
   stop(): Promise<void>;
 };
 
@@ -83,16 +93,7 @@ async function start(
 ): Promise<RunningEngine> {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const timers = { ...DEFAULT_TIMERS, ...options.timers };
-  const engine = new Engine({
-    listeners,
-    secret: options.secret,
-    random: (size) => randomBytes(size),
-    wallClockMs: () => Date.now(),
-    limits,
-    timers,
-    requestHandlers: options.requestHandlers,
-    hasCallRecords: options.hasCallRecords,
-  });
+  const engine = engineOf(options, listeners);
   const trace = openTrace(options.trace ?? {});
   const driver = new EngineDriver({
     engine,
@@ -113,9 +114,12 @@ async function start(
   };
   try {
     for (const listener of listeners) await driver.listen(listener);
-    const controlPort = await driver.listenForControl(options.control, options.control.identity);
+    const controlPort = await openControl(driver, options.control, false);
+    const { furtherControl: further } = options;
+    const furtherControlPort =
+      further === undefined ? undefined : await openControl(driver, further, true);
     return {
-      details: { controlPort, listeners },
+      details: { controlPort, furtherControlPort, listeners },
       stats: () => {
         const { counters, ...held } = engine.stats();
         const { open, refusals } = driver.connections;
@@ -128,12 +132,40 @@ async function start(
       exchangeIdentity: (identity) => {
         driver.exchangeIdentity(identity);
       },
+      exchangeControlIdentity: (identity) => {
+        driver.exchangeControlIdentity(identity);
+      },
+      skipTime: (byMs) => {
+        driver.skipTime(byMs);
+      },
       stop,
     };
   } catch (error) {
     await stop();
     throw error;
   }
+}
+
+function engineOf(options: EngineStartOptions, listeners: readonly Listener[]): Engine {
+  return new Engine({
+    listeners,
+    secret: options.secret,
+    random: (size) => randomBytes(size),
+    wallClockMs: () => Date.now(),
+    limits: options.limits,
+    timers: options.timers,
+    requestHandlers: options.requestHandlers,
+    furtherApplications: options.furtherApplications,
+    hasCallRecords: options.hasCallRecords,
+  });
+}
+
+function openControl(
+  driver: EngineDriver,
+  { identity, ...local }: EngineStartOptions['control'],
+  isFurther: boolean,
+): Promise<number> {
+  return driver.listenForControl({ local, identity, isFurther });
 }
 
 /**

@@ -54,12 +54,24 @@ export type EngineInput =
       readonly remote: Endpoint;
       readonly reason: string;
     }
-  | { readonly kind: 'controlOpened'; readonly controlId: ControlId }
+  /** `isFurther`: by the port that is not for the owner's applications. */
+  | {
+      readonly kind: 'controlOpened';
+      readonly controlId: ControlId;
+      readonly isFurther?: boolean | undefined;
+    }
   | { readonly kind: 'controlBytes'; readonly controlId: ControlId; readonly bytes: Buffer }
   | { readonly kind: 'controlClosed'; readonly controlId: ControlId }
   /** The two answers to `connectControl`. */
   | { readonly kind: 'controlConnected'; readonly controlId: ControlId }
   | { readonly kind: 'controlFailed'; readonly controlId: ControlId; readonly reason: string }
+  /** The two answers to `askRoute`: the content of the web server's answer, whatever its status; or why there is none. */
+  | { readonly kind: 'routeAnswered'; readonly questionId: number; readonly body: Buffer }
+  | {
+      readonly kind: 'routeUnanswered';
+      readonly questionId: number;
+      readonly reason: 'routeUnanswered' | 'routeTooLong';
+    }
   /** The answer to `resolve`; empty `targets` means that the name leads nowhere. */
   | {
       readonly kind: 'resolved';
@@ -101,6 +113,15 @@ export type EngineOutput =
       readonly host: string;
       readonly port: number;
     }
+  /** Ask a web server what is to become of a request; by POST when there is a body. */
+  | {
+      readonly kind: 'askRoute';
+      readonly questionId: number;
+      readonly url: string;
+      readonly body: Buffer | undefined;
+    }
+  /** The answer is not wanted any more. */
+  | { readonly kind: 'dropRouteQuestion'; readonly questionId: number }
   /** Locate a host by RFC 3263; `port` and `transport` only when the URI names them. */
   | {
       readonly kind: 'resolve';
@@ -118,5 +139,6 @@ export type SansIoEngine = {
   handleInput(input: EngineInput, nowMs: number): void;
   /** The next thing to do, in order; `undefined` when there is nothing left. */
   pollOutput(): EngineOutput | undefined;
+  /** Its reason is the name of the timer that runs out then; to be asked before the next input. */
   nextDeadline(): Deadline | undefined;
 };

@@ -10,8 +10,9 @@ const port = parentPort;
 /** Requests to the worker; each is answered with the same `id`. */
 export type EngineWorkerRequest = {
   readonly id: number;
-  readonly command: 'stats' | 'stop' | 'exchangeIdentity';
+  readonly command: 'stats' | 'stop' | 'exchangeIdentity' | 'exchangeControlIdentity' | 'skipTime';
   readonly identity?: TlsIdentity | undefined;
+  readonly byMs?: number | undefined;
 };
 export type EngineWorkerMessage =
   | { readonly kind: 'started'; readonly details: RunningEngine['details'] }
@@ -31,9 +32,19 @@ async function main(): Promise<void> {
 }
 
 async function answer(engine: RunningEngine, request: EngineWorkerRequest): Promise<void> {
-  const { id, command, identity } = request;
+  const { id, command, identity, byMs } = request;
   if (command === 'exchangeIdentity') {
     if (identity !== undefined) engine.exchangeIdentity(identity);
+    post({ kind: 'answer', id, value: undefined });
+    return;
+  }
+  if (command === 'exchangeControlIdentity') {
+    if (identity !== undefined) engine.exchangeControlIdentity(identity);
+    post({ kind: 'answer', id, value: undefined });
+    return;
+  }
+  if (command === 'skipTime') {
+    if (byMs !== undefined) engine.skipTime(byMs);
     post({ kind: 'answer', id, value: undefined });
     return;
   }

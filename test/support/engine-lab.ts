@@ -78,11 +78,13 @@ export class LabApplication {
   readonly #reader = new FrameReader();
   #messageCount = 0;
 
-  /** @param isDialled - the engine connects to it, instead of the other way round */
-  constructor(lab: EngineLab, id: number, isDialled = false) {
+  /** @param by - it connects to the first port, to that for further applications, or the engine connects to it */
+  constructor(lab: EngineLab, id: number, by: 'connect' | 'further' | 'dial') {
     this.#lab = lab;
     this.id = id;
-    if (!isDialled) lab.feed({ kind: 'controlOpened', controlId: id });
+    if (by !== 'dial') {
+      lab.feed({ kind: 'controlOpened', controlId: id, isFurther: by === 'further' });
+    }
   }
 
   /** Sends one control message and returns its id. */
@@ -256,6 +258,8 @@ export class EngineLab {
   heldConnects: Extract<EngineOutput, { kind: 'connect' }>[] | undefined;
   /** Control connections that the engine wants to open, until they are accepted or refused. */
   readonly dials: Extract<EngineOutput, { kind: 'connectControl' }>[] = [];
+  /** Questions to web servers, until they are answered or dropped. */
+  readonly questions: Extract<EngineOutput, { kind: 'askRoute' }>[] = [];
   /** UDP ports from which the network reports that nobody is there. */
   readonly unreachable = new Set<number>();
   /** Places that the resolver was told of as failed, `<transport> <address>:<port>`, in order. */
@@ -292,9 +296,9 @@ export class EngineLab {
   }
 
   /** A control connection that has said nothing yet. */
-  connectApplication(): LabApplication {
+  connectApplication(by: 'connect' | 'further' = 'connect'): LabApplication {
     const id = this.#nextControlId++;
-    const application: LabApplication = new LabApplication(this, id);
+    const application: LabApplication = new LabApplication(this, id, by);
     this.#applications.set(id, application);
     return application;
   }
@@ -303,10 +307,20 @@ export class EngineLab {
   acceptDial(): LabApplication {
     const dial = this.dials.shift();
     assert.ok(dial, 'the engine dials nobody');
-    const application = new LabApplication(this, dial.controlId, true);
+    const application = new LabApplication(this, dial.controlId, 'dial');
     this.#applications.set(dial.controlId, application);
     this.feed({ kind: 'controlConnected', controlId: dial.controlId });
     return application;
+  }
+
+  /** Answers the oldest question to a web server; an object as JSON. */
+  answerQuestion(answer: object | string | Buffer): void {
+    const question = this.questions.shift();
+    assert.ok(question, 'no web server is asked');
+    const { questionId } = question;
+    const text = typeof answer === 'string' ? answer : JSON.stringify(answer);
+    const body = Buffer.isBuffer(answer) ? answer : Buffer.from(text, 'utf8');
+    this.feed({ kind: 'routeAnswered', questionId, body });
   }
 
   /** Answers the oldest dial: nobody is there. */
@@ -400,6 +414,7 @@ export class EngineLab {
       sessionTimers: stats.sessionTimers,
       flowBindings: stats.flowBindings,
       queries: stats.queries,
+      routeQuestions: stats.routeQuestions,
       timers: stats.timers,
     };
     const nothing = Object.fromEntries(Object.keys(held).map((name) => [name, 0]));
@@ -451,6 +466,15 @@ export class EngineLab {
       case 'connectControl':
         this.dials.push(output);
         return;
+      case 'askRoute':
+        this.questions.push(output);
+        return;
+      case 'dropRouteQuestion': {
+        const { questionId } = output;
+        const at = this.questions.findIndex((question) => question.questionId === questionId);
+        if (at >= 0) this.questions.splice(at, 1);
+        return;
+      }
       case 'resolve': {
         if (this.heldQueries !== undefined) {
           this.heldQueries.push(output);

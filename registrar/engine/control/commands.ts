@@ -6,6 +6,7 @@ import { formatHostPort } from '../../../core/sip/host.ts';
 import type { Kernel } from '../kernel.ts';
 import type { ControlId, Listener } from '../seam.ts';
 import { parseTemplate } from '../template.ts';
+import type { TimerHandle, TimerOwner } from '../timers.ts';
 import type { DialogRequests } from '../uac/dialog-requests.ts';
 import type { Uac } from '../uac/uac.ts';
 import type { Uas } from '../uas/uas.ts';
@@ -44,25 +45,53 @@ export type CommandParts = {
   readonly proxy: { start(order: ProxyOrder): void };
   readonly outbound: OutboundSessions;
   readonly secret: string;
+  /** What applications that are not the owner's must present; the same when absent. */
+  readonly furtherSecret: string | undefined;
   readonly version: string;
   /** An application's connection has ended, or is about to be closed. */
   readonly applicationLost: (application: Application) => void;
 };
 
+/** A connection that has not authenticated yet. */
+class Stranger implements TimerOwner {
+  readonly application: Application;
+  timer: TimerHandle | undefined;
+  readonly #overdue: (application: Application) => void;
+
+  constructor(application: Application, overdue: (application: Application) => void) {
+    this.application = application;
+    this.#overdue = overdue;
+  }
+
+  onTimer(): void {
+    this.timer = undefined;
+    this.#overdue(this.application);
+  }
+}
+
 export class Commands {
   readonly #parts: CommandParts;
   readonly #kernel: Kernel;
+  readonly #strangers = new Map<ControlId, Stranger>();
 
   constructor(parts: CommandParts) {
     this.#parts = parts;
     this.#kernel = parts.kernel;
   }
 
-  opened(id: ControlId): void {
-    this.#kernel.applications.open(id);
+  opened(id: ControlId, isFurther: boolean): void {
+    const application = this.#kernel.applications.open(id, isFurther);
+    const stranger = new Stranger(application, (silent) => {
+      this.#kernel.counters.controlErrors.add('authenticateTimeout');
+      this.#drop(silent);
+    });
+    this.#strangers.set(id, stranger);
+    const { authenticateMs } = this.#kernel.timers;
+    stranger.timer = this.#kernel.setTimer(stranger, 'authenticate', authenticateMs);
   }
 
   closed(id: ControlId): void {
+    this.#forgetStranger(id);
     const application = this.#kernel.applications.close(id);
     if (application !== undefined) this.#parts.applicationLost(application);
   }
@@ -138,11 +167,13 @@ export class Commands {
   }
 
   #authenticate(application: Application, requestId: string, fields: readonly string[]): void {
-    const [, , secret = '', tags = ''] = fields;
-    if (!isSame(secret, this.#parts.secret)) {
+    const [, , given = '', tags = ''] = fields;
+    const { secret, furtherSecret = secret } = this.#parts;
+    if (!isSame(given, application.isFurther ? furtherSecret : secret)) {
       this.#reject(application, requestId, BAD_SECRET);
       return;
     }
+    this.#forgetStranger(application.id);
     application.isAuthenticated = true;
     application.tags = tags === '' ? [] : tags.split(',');
     const { listeners } = this.#kernel;
@@ -150,6 +181,11 @@ export class Commands {
     const local = listeners.map((listener) => hostPort(listener, undefined)).join(',');
     this.#kernel.reports.ok(application.id, requestId, external, this.#parts.version, local);
     this.#parts.outbound.authenticated(application, this.#parts.uas.push(application));
+  }
+
+  #forgetStranger(id: ControlId): void {
+    this.#kernel.clearTimer(this.#strangers.get(id)?.timer);
+    this.#strangers.delete(id);
   }
 
   #sip(application: Application, requestId: string, { fields, sip }: ControlMessage): void {

@@ -4,6 +4,7 @@ import type { Kernel } from '../kernel.ts';
 import type { ControlId } from '../seam.ts';
 import type { TimerHandle, TimerOwner } from '../timers.ts';
 import type { Application } from './applications.ts';
+import type { ApplicationPlace } from './request-handlers.ts';
 
 /** One connection that we opened, or are opening. */
 class Session implements TimerOwner {
@@ -49,24 +50,17 @@ export class OutboundSessions implements TimerOwner {
     this.#owner = owner;
   }
 
-  /** True when new requests with this method are for an application that we connect to. */
-  hasHandler(method: string): boolean {
-    return this.#kernel.applications.handlers.find(method) !== undefined;
-  }
-
   /**
-   * Opens a connection to the application for this method; what it is for waits until the application has
+   * Opens a connection to the application that listens there; what it is for waits until the application has
    * authenticated.
    *
-   * @returns undefined when no more connections may be opened, or there is no such application
+   * @returns undefined when no more connections may be opened
    */
-  dial(method: string): Application | undefined {
-    const place = this.#kernel.applications.handlers.find(method);
-    const isFull = this.#sessions.size >= this.#kernel.limits.outboundSessions;
-    if (place === undefined || isFull) return undefined;
+  dial(place: ApplicationPlace): Application | undefined {
+    if (this.#sessions.size >= this.#kernel.limits.outboundSessions) return undefined;
     const controlId = this.#nextId;
     this.#nextId -= 1;
-    const application = this.#kernel.applications.open(controlId);
+    const application = this.#kernel.applications.open(controlId, true);
     const session = new Session(application, this.#kernel.nowMs, (overdue) => {
       this.#close(overdue, 'dialTimeout');
     });

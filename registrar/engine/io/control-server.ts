@@ -1,14 +1,28 @@
-/** The connections of drachtio applications: those that they open to us, and those that we open to them. */
+/** The connections of drachtio applications: those that they open to our ports, and those that we open to them. */
 import net from 'node:net';
-import tls from 'node:tls';
+import tls, { rootCertificates } from 'node:tls';
+import type { CounterFamily } from '../counters.ts';
 import type { ControlId, Endpoint, EngineOutput } from '../seam.ts';
 import type { InputSink } from './sink.ts';
 import { createTlsServer, listen, serverName, type TlsIdentity } from './stream-listener.ts';
 
 const KEEP_ALIVE_MS = 45_000;
+/** At one port; more than any fleet of applications, and less than would hurt. */
+const MAX_CONNECTIONS = 1_000;
+/** An application that leaves so much unread has ceased to work. */
+const MAX_UNREAD_BYTES = 67_108_864;
+
+/** A port for applications. */
+export type ControlPort = {
+  readonly local: Endpoint;
+  /** For TLS; plain TCP without it. */
+  readonly identity?: TlsIdentity | undefined;
+  /** Not for the owner's applications. */
+  readonly isFurther?: boolean | undefined;
+};
 
 export class ControlServer {
-  readonly #server: net.Server;
+  readonly #servers: net.Server[] = [];
   readonly #connections = new Map<ControlId, net.Socket>();
   /** What is still to be written, by connection. */
   readonly #collected = new Map<net.Socket, Buffer[]>();
@@ -17,45 +31,43 @@ export class ControlServer {
   /** Connections that we are opening. */
   readonly #dialled = new Map<ControlId, net.Socket>();
   readonly #sink: InputSink;
+  readonly #refusals: CounterFamily;
   #nextId = 1;
 
-  private constructor(sink: InputSink, identity: TlsIdentity | undefined) {
+  /** @param refusals - counts connections that were closed because too much piled up: `slowApplication` */
+  constructor(sink: InputSink, refusals: CounterFamily) {
     this.#sink = sink;
-    const accept = (socket: net.Socket): void => {
-      const controlId = this.#nextId++;
-      this.#attach(controlId, socket);
-      sink({ kind: 'controlOpened', controlId });
-    };
-    if (identity === undefined) {
-      this.#server = net.createServer(accept);
-      return;
-    }
-    this.#server = createTlsServer(identity);
-    this.#server.on('connection', (socket: net.Socket) => {
-      this.#carriers.add(socket);
-      socket.once('close', () => this.#carriers.delete(socket));
-    });
-    this.#server.on('secureConnection', accept);
+    this.#refusals = refusals;
   }
 
   /**
-   * @param identity - for TLS; plain TCP without it
+   * Opens a port.
+   *
+   * @returns its number
    * @throws the bind error (EADDRINUSE, EACCES, EADDRNOTAVAIL)
    */
-  static async open(
-    local: Endpoint,
-    sink: InputSink,
-    identity?: TlsIdentity,
-  ): Promise<ControlServer> {
-    const control = new ControlServer(sink, identity);
-    await listen(control.#server, local);
-    return control;
+  async listen({ local, identity, isFurther }: ControlPort): Promise<number> {
+    const accept = (socket: net.Socket): void => {
+      const controlId = this.#nextId++;
+      this.#attach(controlId, socket);
+      this.#sink({ kind: 'controlOpened', controlId, isFurther });
+    };
+    const server =
+      identity === undefined
+        ? net.createServer(accept)
+        : this.#carrying(createTlsServer(identity), accept);
+    server.maxConnections = MAX_CONNECTIONS;
+    await listen(server, local);
+    this.#servers.push(server);
+    const address = server.address();
+    return address !== null && typeof address === 'object' ? address.port : 0;
   }
 
-  /** The port that was bound. */
-  get port(): number {
-    const address = this.#server.address();
-    return address !== null && typeof address === 'object' ? address.port : 0;
+  /** Gives new TLS connections another certificate. */
+  exchangeIdentity(identity: TlsIdentity): void {
+    for (const server of this.#servers) {
+      if (server instanceof tls.Server) server.setSecureContext(identity);
+    }
   }
 
   /**
@@ -65,6 +77,11 @@ export class ControlServer {
   send(id: ControlId, bytes: Buffer): void {
     const socket = this.#connections.get(id);
     if (socket === undefined) return;
+    if (socket.writableLength > MAX_UNREAD_BYTES) {
+      this.#refusals.add('slowApplication');
+      socket.destroy();
+      return;
+    }
     const waiting = this.#collected.get(socket);
     if (waiting !== undefined) {
       waiting.push(bytes);
@@ -77,13 +94,14 @@ export class ControlServer {
   /**
    * Opens a connection to an application; how it went arrives through the sink.
    *
-   * @param trustedAuthorities - certificate authorities to trust instead of those of Node, in PEM
+   * @param trustedAuthorities - certificate authorities to trust besides those of Node, in PEM
    */
   dial(
     { controlId, transport, host, port }: Extract<EngineOutput, { kind: 'connectControl' }>,
     trustedAuthorities: string | undefined,
   ): void {
-    const ca = trustedAuthorities === undefined ? {} : { ca: trustedAuthorities };
+    const ca =
+      trustedAuthorities === undefined ? {} : { ca: [...rootCertificates, trustedAuthorities] };
     const isSecure = transport === 'tls';
     const socket = isSecure
       ? tls.connect({ host, port, ...ca, ...serverName(host) })
@@ -120,18 +138,23 @@ export class ControlServer {
     });
   }
 
-  close(): Promise<void> {
+  async close(): Promise<void> {
     const connections = [
       this.#connections.values(),
       this.#dialled.values(),
       this.#carriers.values(),
     ];
     for (const sockets of connections) for (const socket of sockets) socket.destroy();
-    return new Promise((resolve) => {
-      this.#server.close(() => {
-        resolve();
-      });
+    await Promise.all(this.#servers.map(closed));
+  }
+
+  /** Knows what carries TLS from before the handshake on. */
+  #carrying(server: tls.Server, accept: (socket: net.Socket) => void): tls.Server {
+    server.on('connection', (socket: net.Socket) => {
+      this.#carriers.add(socket);
+      socket.once('close', () => this.#carriers.delete(socket));
     });
+    return server.on('secureConnection', accept);
   }
 
   readonly #write = (): void => {
@@ -159,4 +182,12 @@ export class ControlServer {
       this.#sink({ kind: 'controlClosed', controlId });
     });
   }
+}
+
+function closed(server: net.Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => {
+      resolve();
+    });
+  });
 }

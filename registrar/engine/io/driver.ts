@@ -1,8 +1,9 @@
 /** Joins the sans-IO engine to its sockets: feeds inputs, carries out outputs, wakes it at its deadlines. */
 import { performance } from 'node:perf_hooks';
 import { rootCertificates } from 'node:tls';
-import { ControlServer } from './control-server.ts';
+import { ControlServer, type ControlPort } from './control-server.ts';
 import { Resolver, systemDns, type DnsQuestions } from './resolver.ts';
+import { RouteAsker } from './route-asker.ts';
 import { ConnectionCensus, FlowIds, type ConnectionLimits, type StreamFlow } from './sink.ts';
 import {
   openFlow,
@@ -14,7 +15,6 @@ import { UdpListener } from './udp-listener.ts';
 import { WebSocketListener } from './websocket-listener.ts';
 import type { Tap } from '../trace/tap.ts';
 import type {
-  Endpoint,
   EngineInput,
   EngineOutput,
   FlowId,
@@ -49,9 +49,12 @@ export class EngineDriver {
   readonly #flows = new Map<FlowId, StreamFlow>();
   readonly #streams: StreamContext;
   readonly #resolver: Resolver;
-  #control: ControlServer | undefined;
+  readonly #control: ControlServer;
+  readonly #routes: RouteAsker;
   #timer: NodeJS.Timeout | undefined;
   #timerAtMs = Infinity;
+  /** How far the engine's clock runs ahead of the system's. */
+  #aheadMs = 0;
   #isFeeding = false;
   #isClosed = false;
   readonly #backlog: EngineInput[] = [];
@@ -66,6 +69,8 @@ export class EngineDriver {
       limits: options.limits,
       flows: this.#flows,
     };
+    this.#control = new ControlServer(this.#feed, this.#streams.census.refusals);
+    this.#routes = new RouteAsker(this.#feed, options.trustedAuthorities);
     const supported = new Set<Transport>(['udp', 'tcp', 'tls']);
     this.#resolver = new Resolver(options.dns ?? systemDns, supported, Math.random);
   }
@@ -105,15 +110,35 @@ export class EngineDriver {
     }
   }
 
-  /** Opens the socket for applications, with TLS if it has an identity, and returns its port. */
-  async listenForControl(local: Endpoint, identity?: TlsIdentity): Promise<number> {
-    this.#control = await ControlServer.open(local, this.#feed, identity);
-    return this.#control.port;
+  /**
+   * Opens a socket for applications.
+   *
+   * @returns its port
+   * @throws the bind error (EADDRINUSE, EACCES, EADDRNOTAVAIL)
+   */
+  listenForControl(port: ControlPort): Promise<number> {
+    return this.#control.listen(port);
+  }
+
+  /** The same as `exchangeIdentity`, for applications. */
+  exchangeControlIdentity(identity: TlsIdentity): void {
+    this.#control.exchangeIdentity(identity);
   }
 
   /** Gives new TLS handshakes another certificate; connections that are up keep theirs. */
   exchangeIdentity(identity: TlsIdentity): void {
     for (const listener of this.#streamListeners) listener.secureServer?.setSecureContext(identity);
+  }
+
+  /**
+   * Lets so much time pass at once for the engine: retransmissions that nobody will send any more need not be awaited.
+   *
+   * @param byMs - positive milliseconds
+   */
+  skipTime(byMs: number): void {
+    this.#aheadMs += byMs;
+    clearTimeout(this.#timer);
+    this.#onTimer();
   }
 
   /** Closes every socket; whatever the engine still holds is dropped. */
@@ -122,8 +147,13 @@ export class EngineDriver {
     clearTimeout(this.#timer);
     for (const flow of this.#flows.values()) flow.destroy();
     const listeners: Pick<Closable, 'close'>[] = [...this.#udp.values(), ...this.#streamListeners];
-    if (this.#control !== undefined) listeners.push(this.#control);
+    listeners.push(this.#control);
+    this.#routes.close();
     await Promise.all(listeners.map((listener) => listener.close()));
+  }
+
+  #now(): number {
+    return performance.now() + this.#aheadMs;
   }
 
   readonly #feed = (input: EngineInput): void => {
@@ -137,7 +167,7 @@ export class EngineDriver {
     try {
       for (let next: EngineInput | undefined = input; next; next = this.#backlog.shift()) {
         this.#options.tap?.input(next);
-        this.#engine.handleInput(next, performance.now());
+        this.#engine.handleInput(next, this.#now());
         this.#drain();
       }
     } finally {
@@ -169,19 +199,25 @@ export class EngineDriver {
         this.#flows.get(output.flowId)?.end();
         return;
       case 'sendControl':
-        this.#control?.send(output.controlId, output.bytes);
+        this.#control.send(output.controlId, output.bytes);
         return;
       case 'closeControl':
-        this.#control?.end(output.controlId);
+        this.#control.end(output.controlId);
         return;
       case 'connectControl':
-        this.#control?.dial(output, this.#options.trustedAuthorities);
+        this.#control.dial(output, this.#options.trustedAuthorities);
+        return;
+      case 'askRoute':
+        this.#routes.ask(output);
+        return;
+      case 'dropRouteQuestion':
+        this.#routes.drop(output.questionId);
         return;
       case 'resolve':
         void this.#resolve(output);
         return;
       case 'targetFailed':
-        this.#resolver.markDead(output.target, performance.now());
+        this.#resolver.markDead(output.target, this.#now());
     }
   }
 
@@ -213,7 +249,7 @@ export class EngineDriver {
   }
 
   async #resolve(output: Extract<EngineOutput, { kind: 'resolve' }>): Promise<void> {
-    const targets = await this.#resolver.resolve(output, performance.now());
+    const targets = await this.#resolver.resolve(output, this.#now());
     const error = targets.length === 0 ? `no address found for ${output.host}` : undefined;
     this.#feed({ kind: 'resolved', queryId: output.queryId, targets, error });
   }
@@ -224,7 +260,7 @@ export class EngineDriver {
     if (deadline === undefined || deadline.atMs >= this.#timerAtMs) return;
     clearTimeout(this.#timer);
     this.#timerAtMs = deadline.atMs;
-    const delayMs = Math.max(0, Math.ceil(deadline.atMs - performance.now()));
+    const delayMs = Math.max(0, Math.ceil(deadline.atMs - this.#now()));
     this.#timer = setTimeout(this.#onTimer, delayMs);
   }
 

@@ -2,6 +2,7 @@
 
 import type { SipMessage } from '../../../core/sip/message.ts';
 import type { SipUri } from '../../../core/sip/uri.ts';
+import type { Via } from '../../../core/sip/via.ts';
 import type { CallRecords } from '../call-records.ts';
 import type { Application } from '../control/applications.ts';
 import type { ProxyOrder } from '../control/commands.ts';
@@ -9,20 +10,25 @@ import { remoteTrace } from '../control/report.ts';
 import type { Kernel } from '../kernel.ts';
 import { encodeResponse } from '../response.ts';
 import { sipUri, type Router } from '../router.ts';
+import { TRANSPORTS } from '../seam.ts';
 import { templateHeaders, type HeaderLine } from '../template.ts';
 import { encodeForwardedResponse, encodeReceived } from '../text.ts';
 import type { ReceivedResponse } from '../transaction/client.ts';
 import type { ServerTransaction, ServerUser } from '../transaction/server.ts';
 import type { Hop } from '../transport/flow.ts';
-import { endpointOf, targetOf } from '../transport/target.ts';
+import { canonicalAddress } from '../transport/address.ts';
+import { defaultPort, endpointOf, targetOf } from '../transport/target.ts';
 import type { UasRequest } from '../uas/uas-request.ts';
 import type { Uas } from '../uas/uas.ts';
 import { bestResult, otherChallenges, type BranchResult } from './best-response.ts';
 import { Branch, type BranchOwner, type BranchTimeouts } from './branch.ts';
 import { draftForward } from './forwarded.ts';
+import { breadthOf, isLoop, loopMarkOf, shareOf } from './loops.ts';
 import { Relay } from './relay.ts';
 
 const TOO_MANY_HOPS = 'Rejected with 483 Too Many Hops due to Max-Forwards value of 0';
+const LOOP = 'Rejected with 482 Loop Detected';
+const TOO_BROAD = 'Rejected with 440 Max-Breadth Exceeded due to Max-Breadth value of 0';
 const NOT_STARTED = 'error proxying request to ';
 /** More targets than any redirection should lead to. */
 const MAX_TARGETS = 32;
@@ -46,7 +52,10 @@ class ProxiedRequest implements BranchOwner, ServerUser {
   readonly #results: BranchResult[] = [];
   readonly #waiting: string[];
   readonly #seen = new Set<string>();
+  readonly #breadth: number;
+  readonly #loopMark: string;
   #isAnswered = false;
+  #isCancelled = false;
   #isStopped = false;
   #isReported = false;
 
@@ -63,6 +72,8 @@ class ProxiedRequest implements BranchOwner, ServerUser {
     this.#hop = request.hop;
     this.#ended = ended;
     this.#waiting = [...order.destinations];
+    this.#breadth = breadthOf(request.message);
+    this.#loopMark = loopMarkOf(request.message);
     this.transaction.isProxied = true;
     this.transaction.user = this;
   }
@@ -78,17 +89,14 @@ class ProxiedRequest implements BranchOwner, ServerUser {
 
   /** @returns false when no branch could be started */
   start(): boolean {
-    if (this.#order.isSimultaneous) while (this.#waiting.length > 0) this.#startNext();
+    if (this.#order.isSimultaneous) this.#startAll();
     else this.#startUntilOne();
     return this.#branches.length > 0;
   }
 
   cancel(): void {
+    this.#isCancelled = true;
     this.#stopSearch();
-    if (this.#message.method === 'INVITE' && this.#engine.records.isWanted) {
-      const sip = encodeReceived(this.#message, this.transaction.topVia);
-      this.#engine.records.stop('network', 'call-canceled', sip);
-    }
   }
 
   branchProgressed(_branch: Branch, response: ReceivedResponse): void {
@@ -105,8 +113,9 @@ class ProxiedRequest implements BranchOwner, ServerUser {
     this.#recordStart(response, forwarded);
   }
 
-  branchFailed(_branch: Branch, status: number, response: ReceivedResponse | undefined): void {
+  branchFailed(branch: Branch, status: number, response: ReceivedResponse | undefined): void {
     if (response !== undefined) this.#report(response);
+    this.#recordFailure(branch, status, response);
     const isRedirect = status >= 300 && status < 400 && this.#order.followsRedirects;
     if (isRedirect && response !== undefined && !this.#isStopped) this.#redirect(response.message);
     else this.#results.push({ status, message: response?.message });
@@ -134,7 +143,7 @@ class ProxiedRequest implements BranchOwner, ServerUser {
 
   #goOn(): void {
     if (this.#isAnswered) return;
-    if (this.#order.isSimultaneous) while (this.#waiting.length > 0) this.#startNext();
+    if (this.#order.isSimultaneous) this.#startAll();
     else if (this.#branches.every((branch) => branch.isDone)) this.#startUntilOne();
     if (this.#waiting.length === 0 && this.#branches.every((branch) => branch.isDone)) {
       this.#answerBest();
@@ -142,10 +151,23 @@ class ProxiedRequest implements BranchOwner, ServerUser {
   }
 
   #startUntilOne(): void {
-    while (this.#waiting.length > 0) if (this.#startNext()) return;
+    while (this.#waiting.length > 0 && this.#share > 0) if (this.#startNext()) return;
+  }
+
+  /** As many at once as the breadth of the request allows; the others when those are done. */
+  #startAll(): void {
+    while (this.#waiting.length > 0 && this.#share > 0) this.#startNext();
+  }
+
+  /** What the next branch gets of the breadth; 0 when it must wait for another to be done. */
+  get #share(): number {
+    let available = this.#breadth;
+    for (const { isDone, breadth } of this.#branches) if (!isDone) available -= breadth;
+    return shareOf(available, this.#waiting.length);
   }
 
   #startNext(): boolean {
+    const breadth = this.#share;
     const destination = this.#waiting.shift() ?? '';
     const uri = sipUri(destination);
     if (uri === undefined || this.#seen.has(destination) || this.#seen.size >= MAX_TARGETS) {
@@ -157,13 +179,14 @@ class ProxiedRequest implements BranchOwner, ServerUser {
     if (route.kind === 'refused') return false;
     const isInvite = this.#message.method === 'INVITE';
     const timeouts = this.#timeouts();
-    const branch = new Branch(kernel, this, { destination, timeouts, isInvite });
+    const branch = new Branch(kernel, this, { destination, breadth, timeouts, isInvite });
     this.#branches.push(branch);
-    branch.start(router, this.#draft(uri), route);
+    branch.start(router, this.#draft(uri, breadth), route);
+    if (this.#isRecorded) this.#engine.records.attempt('application', branch.sent);
     return true;
   }
 
-  #draft(destination: SipUri): Parameters<Branch['start']>[1] {
+  #draft(destination: SipUri, breadth: number): Parameters<Branch['start']>[1] {
     const message = this.#message;
     const isForUs = message.uri.kind !== 'sip' || this.#isOwn(message.uri);
     const routes = message.routes.filter(({ uri }) => uri.kind !== 'sip' || !this.#isOwn(uri));
@@ -173,6 +196,8 @@ class ProxiedRequest implements BranchOwner, ServerUser {
       routes: routes.map(String),
       stays: this.#order.staysInDialog ? stay : undefined,
       extra: templateHeaders(this.#order.template),
+      loopMark: this.#loopMark,
+      breadth,
     });
   }
 
@@ -207,9 +232,9 @@ class ProxiedRequest implements BranchOwner, ServerUser {
         : withHeaders(encodeForwardedResponse(best.message), extra);
     this.transaction.respond(status, bytes);
     this.#done();
-    if (this.#message.method === 'INVITE') {
-      this.#engine.records.stop('network', 'call-rejected', bytes);
-    }
+    if (!this.#isRecorded) return;
+    const reason = this.#isCancelled ? 'call-canceled' : 'call-rejected';
+    this.#engine.records.stop('application', reason, bytes);
   }
 
   #ownResponse(status: number): Buffer {
@@ -234,9 +259,24 @@ class ProxiedRequest implements BranchOwner, ServerUser {
     }
   }
 
+  get #isRecorded(): boolean {
+    return this.#message.method === 'INVITE' && this.#engine.records.isWanted;
+  }
+
+  /** One copy of the call has come to nothing. */
+  #recordFailure(branch: Branch, status: number, response: ReceivedResponse | undefined): void {
+    if (!this.#isRecorded) return;
+    const sip =
+      response === undefined
+        ? this.#ownResponse(status)
+        : encodeReceived(response.message, undefined);
+    const reason = branch.isCancelled ? 'call-canceled' : 'call-rejected';
+    this.#engine.records.stop('network', reason, sip);
+  }
+
   /** Both sides of the call have begun: towards the callee and towards the caller. */
   #recordStart(response: ReceivedResponse, forwarded: Buffer): void {
-    if (this.#message.method !== 'INVITE' || !this.#engine.records.isWanted) return;
+    if (!this.#isRecorded) return;
     const sip = encodeReceived(response.message, undefined);
     this.#engine.records.start('network', 'proxy-uac', sip);
     this.#engine.records.start('application', 'proxy-uas', forwarded);
@@ -264,12 +304,13 @@ export class Proxy {
     const { application, requestId, transactionId } = order;
     const request = uas.pending(transactionId);
     if (request === undefined || request.hasAnswer) {
-      kernel.reports.nok(application.id, requestId, `Unknown transaction id: ${transactionId}`);
+      refuseOrder(kernel, order, `Unknown transaction id: ${transactionId}`);
       return;
     }
-    if (request.message.maxForwards === 0) {
-      uas.refuse(request, 483);
-      kernel.reports.nok(application.id, requestId, TOO_MANY_HOPS);
+    const refusal = this.#refusalOf(request.message);
+    if (refusal !== undefined) {
+      uas.refuse(request, refusal.status);
+      refuseOrder(kernel, order, refusal.text);
       return;
     }
     uas.release(request);
@@ -282,7 +323,9 @@ export class Proxy {
       this.#refuse(order, request);
       return;
     }
-    if (!order.wantsResponses) kernel.reports.ok(application.id, requestId, 'done');
+    if (!order.wantsResponses && application.isConnected) {
+      kernel.reports.ok(application.id, requestId, 'done');
+    }
   }
 
   /** Adds every application that waits for the end of a proxied request. */
@@ -305,12 +348,31 @@ export class Proxy {
     this.#requests.get(transaction)?.cancel();
   }
 
-  #refuse({ application, requestId }: ProxyOrder, { message, transaction }: UasRequest): void {
+  #refusalOf(message: SipMessage): { status: number; text: string } | undefined {
+    if (message.maxForwards === 0) return { status: 483, text: TOO_MANY_HOPS };
+    const { transports } = this.#engine.kernel;
+    const isOwn = ({ host, port, transport }: Via): boolean => {
+      const known = TRANSPORTS.find((name) => name.toUpperCase() === transport) ?? 'udp';
+      return transports.isOwn({
+        address: canonicalAddress(host),
+        port: port ?? defaultPort(known),
+      });
+    };
+    if (isLoop(message, isOwn)) return { status: 482, text: LOOP };
+    return breadthOf(message) === 0 ? { status: 440, text: TOO_BROAD } : undefined;
+  }
+
+  #refuse(order: ProxyOrder, { message, transaction }: UasRequest): void {
     const { kernel } = this.#engine;
     const parts = { status: 500, toTag: kernel.ids.tag() };
     transaction.respond(500, encodeResponse(message, transaction.topVia, parts));
-    kernel.reports.nok(application.id, requestId, NOT_STARTED);
+    refuseOrder(kernel, order, NOT_STARTED);
   }
+}
+
+/** Nobody is told when a web server gave the order. */
+function refuseOrder(kernel: Kernel, { application, requestId }: ProxyOrder, reason: string): void {
+  if (application.isConnected) kernel.reports.nok(application.id, requestId, reason);
 }
 
 /** `1500ms` or `2s`; 0 for anything else. */

@@ -54,6 +54,8 @@ export class Tap {
       case 'controlClosed':
       case 'controlConnected':
       case 'controlFailed':
+      case 'routeAnswered':
+      case 'routeUnanswered':
       case 'resolved':
       case 'time':
         // Nothing that was on the wire.
@@ -61,6 +63,7 @@ export class Tap {
     }
   }
 
+  // eslint-disable-next-line complexity -- one arm per kind of output reads better whole
   output(output: EngineOutput): void {
     switch (output.kind) {
       case 'sendDatagram':
@@ -83,6 +86,8 @@ export class Tap {
       case 'sendControl':
       case 'closeControl':
       case 'connectControl':
+      case 'askRoute':
+      case 'dropRouteQuestion':
       case 'resolve':
       case 'targetFailed':
         // Nothing that was on the wire.

@@ -19,7 +19,8 @@ export class UasRequest implements TimerOwner, ServerUser {
   readonly transaction: ServerTransaction;
   readonly message: SipMessage;
   readonly hop: Hop;
-  readonly application: Application;
+  /** Changes while a web server is asked to whom the request goes. */
+  application: Application;
   /** Set when the request came in a dialog, or as soon as an answer has made one. */
   dialog: Dialog | undefined;
   readonly isInDialog: boolean;

@@ -213,7 +213,8 @@ describe('engine: applications that it connects to', () => {
     phone.send(requestFrom(phone, 'MESSAGE', { callId: 'one' }));
     phone.send(requestFrom(phone, 'MESSAGE', { callId: 'two' }));
     const refusal = phone.expect(/^503/);
-    assert.deepEqual([refusal.callId, refusal.header('Retry-After')], ['two', '5']);
+    assert.equal(refusal.callId, 'two');
+    assert.ok(Number(refusal.header('Retry-After')) >= 1);
     assert.equal(lab.engine.stats().counters.refusals['overload'], 1);
     lab.refuseDial();
     phone.expect(/^480/);
@@ -235,7 +236,8 @@ describe('engine: applications that it connects to', () => {
 
   it('have places that make sense, one for each method', () => {
     const wrong = [
-      [{ uri: 'http://127.0.0.1:80' }],
+      [{ uri: 'ftp://127.0.0.1:80' }],
+      [{ uri: 'http://' }],
       [{ uri: 'tcp://' }],
       [{ uri: 'tcp://host:0' }],
       [{ uri: 'tcp://host:65536' }],

@@ -37,8 +37,9 @@ describe('round robin among applications', () => {
     const applications = new Applications(
       { maxUnread: 100, givenUpAfterMs: 1_000 },
       new RequestHandlers([]),
+      undefined,
     );
-    const [one, two, three] = [1, 2, 3].map((id) => applications.open(id));
+    const [one, two, three] = [1, 2, 3].map((id) => applications.open(id, false));
     assert.ok(one && two && three);
     for (const application of [one, two, three]) applications.route(application, 'invite');
     assert.equal(applications.select('invite', 0), one);

@@ -89,7 +89,7 @@ describe('engine driver', () => {
       ...options,
     });
     closers.push(() => driver.close());
-    controlPort = await driver.listenForControl({ address: LOOPBACK, port: 0 });
+    controlPort = await driver.listenForControl({ local: { address: LOOPBACK, port: 0 } });
   };
 
   /** Any input makes the driver ask for orders; this one is an application that connects. */

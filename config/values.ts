@@ -1,0 +1,22 @@
+/** What several parts of the schema are made of. */
+import { z } from 'zod';
+
+export const port = z.int().min(0).max(65535);
+
+export const address = z.union([z.ipv4(), z.ipv6()], {
+  error: 'must be a numeric IPv4 or IPv6 address',
+});
+
+export const fileName = z.string().min(1);
+
+/** One thing that is wrong; `path` as in the file, for example `rtp.portMin`. */
+export type ConfigFault = { readonly path: string; readonly message: string };
+
+export function isSameFamily(a: string, b: string): boolean {
+  return a.includes(':') === b.includes(':');
+}
+
+/** True for numeric addresses, and names, that never leave this machine. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);
+}
