@@ -42,6 +42,10 @@ describe('torture messages sent to the whole switch', () => {
     await live.addAccounts(USERS.map((user) => ({ user, password: PASSWORD })));
   });
 
+  afterEach(async () => {
+    await live.nothingLeft();
+  });
+
   after(async () => {
     await live.stop();
   });
