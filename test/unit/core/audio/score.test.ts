@@ -92,6 +92,13 @@ describe('audio score', function () {
     assert.ok(Math.abs(score(cut).lagSeconds + 0.5) < 0.0005);
   });
 
+  it('does not mind a delay of a part of its own samples', () => {
+    for (const samples48k of [1, 2, 3, 4, 5]) {
+      const late = score(padded(voice, 0.3 + samples48k / 48_000, 0.5));
+      assert.ok(late.ncc > 0.995 && late.segmentSnrDb > 20, describeScore(late));
+    }
+  });
+
   it('is free of gain and of sign, but not of a level that nobody can hear', () => {
     assert.equal(verdictOf(score(mapped(voice, (sample) => -0.3 * sample))), 'heard');
     const faint = score(mapped(voice, (sample) => 0.02 * sample));
