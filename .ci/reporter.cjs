@@ -25,7 +25,11 @@ class CountingReporter extends reporters.Spec {
 
   #sayShortly(test) {
     const { message = '' } = test.err ?? {};
-    const shown = message.split('\n').slice(0, SHOWN_LINES).join('\n    ').slice(0, SHOWN_CHARACTERS);
+    const shown = message
+      .split('\n')
+      .slice(0, SHOWN_LINES)
+      .join('\n    ')
+      .slice(0, SHOWN_CHARACTERS);
     process.stdout.write(`failed: ${test.fullTitle()}\n    ${shown}\n`);
   }
 }
