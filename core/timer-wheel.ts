@@ -99,6 +99,17 @@ export class TimerWheel<Payload> {
     return slot === NONE ? undefined : this.#earliest[slot];
   }
 
+  /** What `nextDeadline` is for: the earliest timer, the first of several; looks at all that are in its slot. */
+  peek(): Payload | undefined {
+    const slot = this.#firstSlot();
+    if (slot === NONE) return undefined;
+    let first = this.#head[slot] ?? NONE;
+    for (let entry = this.#next[first] ?? NONE; entry !== NONE; entry = this.#next[entry] ?? NONE) {
+      if ((this.#at[entry] ?? 0) < (this.#at[first] ?? 0)) first = entry;
+    }
+    return this.#payload[first];
+  }
+
   /** The first tick that belongs to a slot, in the turn of its level that is under way. */
   #tickOfSlot(slot: number): number {
     const level = slot >> SLOT_BITS;

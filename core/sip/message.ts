@@ -189,6 +189,13 @@ export class SipMessage {
       .map((v) => Via.parse(v)));
   }
 
+  /** Whether somebody else's Via is below the top one; commas separate them and occur in none of them. */
+  get hasSeveralVias(): boolean {
+    const first = this.#next(HEADER.via, 0);
+    if (first < 0) return false;
+    return this.#next(HEADER.via, first + 1) >= 0 || this.#valueAt(first).includes(',');
+  }
+
   from(): NameAddr {
     return (this.#from ??= NameAddr.parse(this.#required(HEADER.from)));
   }

@@ -21,7 +21,7 @@ export class CallRecords {
     return this.#isOn;
   }
 
-  /** @param sip - the INVITE; without one nothing is told, because nothing has been sent */
+  /** @param sip - the INVITE; without one nothing is told, because nothing will be sent */
   attempt(source: Source, sip: Buffer | undefined): void {
     if (sip !== undefined) this.#tell('cdr:attempt', source, undefined, sip);
   }

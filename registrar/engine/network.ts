@@ -11,15 +11,23 @@ import {
   serverTransactionKey,
 } from '../../core/sip/transaction/key.ts';
 import { validateRequest, validateResponse, type MessageProblem } from '../../core/sip/validate.ts';
-import type { Via } from '../../core/sip/via.ts';
+import {
+  firstElement,
+  isKnownMethod,
+  isLastNotify,
+  isNew,
+  readVia,
+  stampedVia,
+  statusOfBrokenStream,
+} from './arrival.ts';
 import type { CallRecords } from './call-records.ts';
 import { dialogIdOf, type Dialog } from './dialog/dialog.ts';
 import type { DialogLifecycle } from './dialog/lifecycle.ts';
 import { MIN_SESSION_SECONDS, type SessionTimers } from './dialog/session-timer.ts';
 import type { Kernel } from './kernel.ts';
-import { RequestBudget, TokenBucket } from './overload.ts';
+import { RequestBudget, Shortage, TokenBucket } from './overload.ts';
 import type { HeaderLine } from './template.ts';
-import { encodeReceived, restOfList } from './text.ts';
+import { encodeReceived } from './text.ts';
 import { ServerTransaction } from './transaction/server.ts';
 import type { Hop } from './transport/flow.ts';
 import type { MessageSink } from './transport/transports.ts';
@@ -31,7 +39,15 @@ import { UasRequest } from './uas/uas-request.ts';
 const ALLOWED = METHODS.join(', ');
 /** Methods that mean nothing without the dialog or transaction that they name. */
 const NEVER_NEW: readonly string[] = ['BYE', 'UPDATE', 'PRACK', 'ACK', 'CANCEL'];
-const RETRY_AFTER: readonly HeaderLine[] = [['Retry-After', '5']];
+/** A shortage has ended when nobody was refused for so long. */
+const CALM_AFTER_MS = 10_000;
+
+/** Why a request is not served, as it is counted, and what its sender is told. */
+type Refusal = {
+  readonly kind: string;
+  readonly status: number;
+  readonly headers?: readonly HeaderLine[];
+};
 
 /** A request that has passed the door. */
 type Arrival = {
@@ -66,6 +82,8 @@ export class Network implements MessageSink {
   readonly #budget: RequestBudget;
   /** For the 503 that say that applications are behind. */
   readonly #refusals: TokenBucket;
+  readonly #behind = new Shortage(CALM_AFTER_MS);
+  readonly #full = new Shortage(CALM_AFTER_MS);
 
   constructor(parts: NetworkParts) {
     this.#parts = parts;
@@ -112,8 +130,12 @@ export class Network implements MessageSink {
     }
     this.#kernel.counters.responsesReceived.add(String(message.statusCode));
     const transaction = this.#kernel.client(clientTransactionKey(message));
-    if (transaction !== undefined) transaction.receive({ message, hop });
-    else if (!this.#parts.proxy.forwardResponse(message)) {
+    if (transaction !== undefined) {
+      // RFC 3261 §8.1.3.3: what we sent ourselves had one Via, and so has what is meant for us.
+      if (!transaction.isForwarded && message.hasSeveralVias) {
+        this.#kernel.counters.refusals.add('misroutedResponse');
+      } else transaction.receive({ message, hop });
+    } else if (!this.#parts.proxy.forwardResponse(message)) {
       this.#kernel.counters.refusals.add('strayResponse');
     }
   }
@@ -147,22 +169,32 @@ export class Network implements MessageSink {
     if (!this.#isWithinBudget(message, hop)) return false;
     const { nowMs, applications } = this.#kernel;
     if (!applications.areBehind(message.method.toLowerCase(), nowMs)) return true;
-    this.#turnAway(message, hop, this.#refusals.take(nowMs) ? 'behindRefused' : 'behindDropped');
+    const waitMs = this.#behind.lastedMs(nowMs);
+    const kind = this.#refusals.take(nowMs) ? 'behindRefused' : 'behindDropped';
+    this.#turnAway(message, hop, { kind, waitMs });
     return false;
   }
 
   #isWithinBudget(message: SipMessage, hop: Hop): boolean {
-    const admission = this.#budget.admit(hop.remote.address, this.#kernel.nowMs);
+    const { address } = hop.remote;
+    const { nowMs } = this.#kernel;
+    const admission = this.#budget.admit(address, nowMs);
     if (admission === 'served') return true;
-    this.#turnAway(message, hop, admission === 'refused' ? 'rateRefused' : 'rateDropped');
+    const kind = admission === 'refused' ? 'rateRefused' : 'rateDropped';
+    this.#turnAway(message, hop, { kind, waitMs: this.#budget.waitMs(address, nowMs) });
     return false;
   }
 
-  #turnAway(message: SipMessage, hop: Hop, kind: `${string}${'Refused' | 'Dropped'}`): void {
+  #turnAway(
+    message: SipMessage,
+    hop: Hop,
+    { kind, waitMs }: { kind: `${string}${'Refused' | 'Dropped'}`; waitMs: number },
+  ): void {
     this.#kernel.counters.refusals.add(kind);
     if (kind.endsWith('Dropped')) return;
     const topVia = stampedVia(message, hop);
-    if (topVia !== undefined) this.#refuse({ message, hop, topVia }, 503, RETRY_AFTER);
+    if (topVia === undefined) return;
+    this.#refuse({ message, hop, topVia }, 503, [this.#kernel.retryAfter(waitMs)]);
   }
 
   #refuseMalformed(message: SipMessage, hop: Hop, problem: MessageProblem | undefined): void {
@@ -244,9 +276,7 @@ export class Network implements MessageSink {
   }
 
   // eslint-disable-next-line complexity -- a list of reasons, one line each
-  #refusalOfNew(
-    message: SipMessage,
-  ): { kind: string; status: number; headers?: readonly HeaderLine[] } | undefined {
+  #refusalOfNew(message: SipMessage): Refusal | undefined {
     const { method } = message;
     const { limits, applications } = this.#kernel;
     if (NEVER_NEW.includes(method)) return { kind: 'noDialog', status: 481 };
@@ -260,11 +290,9 @@ export class Network implements MessageSink {
     const isFull =
       inFlight >= limits.transactions ||
       this.#kernel.transactionCount >= limits.retainedTransactions;
-    if (isFull) return { kind: 'overload', status: 503, headers: RETRY_AFTER };
+    if (isFull) return this.#overload();
     if (method !== 'INVITE' && method !== 'SUBSCRIBE') return undefined;
-    if (this.#kernel.dialogs.size >= limits.dialogs) {
-      return { kind: 'overload', status: 503, headers: RETRY_AFTER };
-    }
+    if (this.#kernel.dialogs.size >= limits.dialogs) return this.#overload();
     if (message.contacts[0]?.uri.kind !== 'sip') return { kind: 'noContact', status: 400 };
     const dialogId = dialogIdOf(message.callId, message.fromTag ?? '');
     const isCopyOfOpen = method === 'INVITE' && this.#parts.uas.openInvite(dialogId) !== undefined;
@@ -304,10 +332,7 @@ export class Network implements MessageSink {
   }
 
   // eslint-disable-next-line complexity -- a list of reasons, one line each
-  #refusalInDialog(
-    message: SipMessage,
-    dialog: Dialog,
-  ): { kind: string; status: number; headers?: readonly HeaderLine[] } | undefined {
+  #refusalInDialog(message: SipMessage, dialog: Dialog): Refusal | undefined {
     const { method, cseq } = message;
     if (!dialog.application.isConnected) return { kind: 'noDialog', status: 481 };
     // RFC 3261 §12.2.2: out of order.
@@ -315,7 +340,7 @@ export class Network implements MessageSink {
     if (isLate) return { kind: 'outOfOrder', status: 500 };
     const isBusy = this.#parts.uas.pendingIn(dialog) >= this.#kernel.limits.requestsPerDialog;
     if (isBusy && method !== 'BYE') {
-      return { kind: 'dialogBusy', status: 503, headers: RETRY_AFTER };
+      return { kind: 'dialogBusy', status: 503, headers: [this.#kernel.retryAfter(0)] };
     }
     switch (method) {
       case 'PRACK':
@@ -342,7 +367,13 @@ export class Network implements MessageSink {
     return { kind: 'sessionTooShort', status: 422, headers };
   }
 
-  #notYet(): { kind: string; status: number; headers: readonly HeaderLine[] } {
+  /** Nobody can say when something will end: come back when it has lasted as long again. */
+  #overload(): Refusal {
+    const headers = [this.#kernel.retryAfter(this.#full.lastedMs(this.#kernel.nowMs))];
+    return { kind: 'overload', status: 503, headers };
+  }
+
+  #notYet(): Refusal {
     const seconds = this.#kernel.ids.number(10);
     return { kind: 'glare', status: 500, headers: [['Retry-After', String(seconds)]] };
   }
@@ -412,49 +443,4 @@ export class Network implements MessageSink {
     if (message.method === 'ACK') return;
     this.#kernel.answerStateless(message, { hop, topVia, status, toTag }, headers);
   }
-}
-
-function isKnownMethod(method: string): boolean {
-  return METHODS.some((known) => known === method);
-}
-
-/** The top Via; `undefined` when it is missing or malformed, so that nothing could be answered. */
-function readVia(message: SipMessage): Via | undefined {
-  try {
-    return message.topVia();
-  } catch (error) {
-    if (error instanceof ParseError) return undefined;
-    throw error;
-  }
-}
-
-/** Begins something, as far as can be seen without looking closer: names no dialog, no transaction. */
-function isNew(message: SipMessage): boolean {
-  const { method } = message;
-  if (method === 'ACK' || method === 'CANCEL') return false;
-  try {
-    return message.toTag === undefined;
-  } catch (error) {
-    if (error instanceof ParseError) return true;
-    throw error;
-  }
-}
-
-/** As written: RFC 4475 §3.1.2.1 and §3.1.2.16 want an answer even where the Via is malformed. */
-function firstElement(value: string | undefined): string | undefined {
-  return value?.slice(0, value.length - restOfList(value).length);
-}
-
-function stampedVia(message: SipMessage, hop: Hop): string | undefined {
-  return readVia(message)?.withReceived(hop.remote.address, hop.remote.port, true).toString();
-}
-
-function isLastNotify(message: SipMessage, dialog: Dialog): boolean {
-  if (message.method !== 'NOTIFY' || dialog.kind !== 'subscribe') return false;
-  return /^\s*terminated/i.test(message.header('Subscription-State') ?? '');
-}
-
-function statusOfBrokenStream(code: string): number {
-  if (code === 'sip.limit.bodyBytes') return 413;
-  return code === 'sip.limit.headerBytes' ? 513 : 400;
 }

@@ -38,6 +38,12 @@ export class TokenBucket {
     return true;
   }
 
+  /** How long until there is one again; 0 when there is one. */
+  waitMs(nowMs: number): number {
+    const missing = 1 - this.#tokensAt(nowMs);
+    return missing <= 0 ? 0 : (missing * SECOND_MS) / this.#perSecond;
+  }
+
   isFull(nowMs: number): boolean {
     return this.#tokensAt(nowMs) >= this.#burst;
   }
@@ -70,6 +76,11 @@ export class RequestBudget {
     return account.refusals.take(nowMs) ? 'refused' : 'dropped';
   }
 
+  /** How long an address that was refused has to wait for its next request. */
+  waitMs(address: string, nowMs: number): number {
+    return this.#accounts.get(networkOf(address))?.requests.waitMs(nowMs) ?? 0;
+  }
+
   #accountOf(network: string, nowMs: number): Account | undefined {
     const known = this.#accounts.get(network);
     if (known !== undefined) return known;
@@ -92,6 +103,39 @@ export class RequestBudget {
       if (requests.isFull(nowMs) && refusals.isFull(nowMs)) this.#accounts.delete(network);
     }
   }
+}
+
+/** Since when there has been too much of something; over as soon as there has been none for a while. */
+export class Shortage {
+  readonly #calmAfterMs: number;
+  #sinceMs = 0;
+  #lastMs = -Infinity;
+
+  constructor(calmAfterMs: number) {
+    this.#calmAfterMs = calmAfterMs;
+  }
+
+  /** Notes a refusal. @returns how long it has lasted */
+  lastedMs(nowMs: number): number {
+    if (nowMs - this.#lastMs > this.#calmAfterMs) this.#sinceMs = nowMs;
+    this.#lastMs = nowMs;
+    return nowMs - this.#sinceMs;
+  }
+}
+
+/** Longer than this nobody is sent away, however bad it looks. */
+const MAX_RETRY_SECONDS = 60;
+
+/**
+ * Seconds for Retry-After (RFC 3261 §20.33): the time that it will take, at least one second, and up to half as much
+ * again and one more, so that all those who were refused together do not come back together.
+ *
+ * @param dice - a whole number from 1 to what it is given
+ */
+export function retryAfterSeconds(waitMs: number, dice: (max: number) => number): number {
+  const seconds = Math.min(MAX_RETRY_SECONDS, Math.max(1, Math.ceil(waitMs / SECOND_MS)));
+  const spread = Math.floor(seconds / 2) + 1;
+  return seconds + dice(spread + 1) - 1;
 }
 
 const IPV6_GROUPS = 8;

@@ -28,6 +28,8 @@ export type Forwarded = {
   readonly stays: 'recordRoute' | 'path' | undefined;
   /** Where the request came in; its address is recorded as well when the two sides are not on the same socket. */
   readonly cameBy: Hop;
+  /** The end of our branch, by which the request is known should it come back unchanged (RFC 5393 §4.2). */
+  readonly loopMark?: string | undefined;
 };
 
 /** The draft as it goes out on this hop: addresses filled in. */

@@ -9,12 +9,18 @@ import type { EngineInput, ResolvedTarget, Transport } from './seam.ts';
 import type { ClientTarget } from './transaction/client.ts';
 import type { Flow, Hop } from './transport/flow.ts';
 import type { KnownFlow } from './transport/flow-table.ts';
+import { isNumericAddress } from './transport/address.ts';
 import { endpointOf, numericTarget, targetOf, type Target } from './transport/target.ts';
 
 /** Where a request may go; `refused` carries the text for the application. */
 export type Route =
   | { readonly kind: 'targets'; readonly targets: readonly ClientTarget[] }
-  | { readonly kind: 'resolve'; readonly target: Target }
+  | {
+      readonly kind: 'resolve';
+      readonly target: Target;
+      /** Instead, when the name leads nowhere. */
+      readonly otherwise?: Hop | undefined;
+    }
   | { readonly kind: 'refused'; readonly reason: string };
 
 const NO_TRANSPORT = 'requested protocol/transport not available';
@@ -27,9 +33,15 @@ export type NameWaiter = {
   fail(failure: 'nameNotFound' | 'unreachable'): void;
 };
 
+type Query = {
+  readonly waiter: NameWaiter;
+  readonly target: Target;
+  readonly otherwise: Hop | undefined;
+};
+
 export class Router {
   readonly #kernel: Kernel;
-  readonly #queries = new Map<number, { waiter: NameWaiter; target: Target }>();
+  readonly #queries = new Map<number, Query>();
   #nextQuery = 1;
 
   constructor(kernel: Kernel) {
@@ -63,11 +75,13 @@ export class Router {
     const targetUri = sipUri(dialog.remoteTarget);
     const moved = targetUri && this.#kernel.flowTable.find(targetUri)?.flow;
     if (moved !== undefined && isUsable(moved)) return toHop(moved.hop);
-    if (dialog.natEndpoint !== undefined) return toHop({ ...hop, remote: dialog.natEndpoint });
     // The first of the route set is the next hop even when it is a strict router.
     const [route] = dialog.routeSet;
     const next = route === undefined ? sipUri(requestUri) : routeUri(route);
     const target = next && targetOf(next);
+    if (dialog.natEndpoint !== undefined) {
+      return toPeer({ ...hop, remote: dialog.natEndpoint }, target);
+    }
     if (target === undefined) return refused(NO_TRANSPORT);
     return sameSocket(hop, target) ?? this.#toTarget(target);
   }
@@ -82,7 +96,7 @@ export class Router {
         waiter.fail('unreachable');
         return;
       case 'resolve':
-        this.#resolve(waiter, route.target);
+        this.#resolve({ waiter, target: route.target, otherwise: route.otherwise });
     }
   }
 
@@ -97,15 +111,21 @@ export class Router {
     const query = this.#queries.get(input.queryId);
     this.#queries.delete(input.queryId);
     if (query === undefined || query.waiter.isEnded) return;
-    const { waiter, target } = query;
-    const usable = input.targets.filter(({ transport, remote }) =>
-      this.#hasListener(transport, remote.address),
+    const { waiter, target, otherwise } = query;
+    const { transports } = this.#kernel;
+    const usable = input.targets.filter(
+      ({ transport, remote }) =>
+        this.#hasListener(transport, remote.address) &&
+        // A phone that gives our name for its own is still where it speaks from.
+        (otherwise === undefined || !transports.isOwn(remote)),
     );
-    if (usable.length === 0) {
+    if (usable.length === 0 && otherwise !== undefined) {
+      waiter.start([{ kind: 'hop', hop: otherwise }]);
+    } else if (usable.length === 0) {
       waiter.fail(input.targets.length === 0 ? 'nameNotFound' : 'unreachable');
-      return;
+    } else {
+      waiter.start(usable.map((place) => ({ ...address(place, target), isLocated: true })));
     }
-    waiter.start(usable.map((place) => ({ ...address(place, target), isLocated: true })));
   }
 
   /** How a request is written before its way is known. */
@@ -133,13 +153,25 @@ export class Router {
     return this.#kernel.transports.listenerFor(transport, remoteAddress) !== undefined;
   }
 
-  #resolve(waiter: NameWaiter, target: Target): void {
+  #resolve(query: Query): void {
     const queryId = this.#nextQuery;
     this.#nextQuery += 1;
-    this.#queries.set(queryId, { waiter, target });
-    const { host, port, transport, isSecure } = target;
+    this.#queries.set(queryId, query);
+    const { host, port, transport, isSecure } = query.target;
     this.#kernel.emit({ kind: 'resolve', queryId, host, port, transport, secure: isSecure });
   }
+}
+
+/** A name may well lead elsewhere; only an address that nobody speaks from is that of a NAT's other side. */
+function toPeer(peer: Hop, target: Target | undefined): Route {
+  if (target === undefined || !isPublicName(target.host)) return toHop(peer);
+  return { kind: 'resolve', target, otherwise: peer };
+}
+
+/** Names that mean something to everybody (RFC 6761 and RFC 6762 have those that do not). */
+function isPublicName(host: string): boolean {
+  if (isNumericAddress(host)) return false;
+  return host.includes('.') && !/\.(?:invalid|localhost|local)\.?$/i.test(host);
 }
 
 function isUsable(flow: Flow | undefined): boolean {

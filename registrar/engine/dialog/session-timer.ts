@@ -13,8 +13,7 @@ import {
   type ClientUser,
   type ReceivedResponse,
 } from '../transaction/client.ts';
-import { sendAck } from '../uac/ack.ts';
-import type { SentAck } from '../uac/uac-request.ts';
+import { sendAck, type SentAck } from '../uac/ack.ts';
 import type { UasRequest } from '../uas/uas-request.ts';
 import { contactUri, type Dialog, type DialogWatcher } from './dialog.ts';
 import { draftInDialog } from './in-dialog.ts';
@@ -77,7 +76,7 @@ class SessionTimer implements TimerOwner, DialogWatcher, ClientUser {
     const { statusCode } = message;
     if (statusCode < 200 || this.#dialog.state === 'ended') return;
     if (this.#ack !== undefined && statusCode < 300) {
-      this.#parts.kernel.transports.send(this.#ack.hop, this.#ack.bytes);
+      this.#ack.repeat();
       return;
     }
     if (transaction !== this.#refresh) return;

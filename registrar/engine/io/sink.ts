@@ -44,7 +44,10 @@ export class ConnectionCensus {
   readonly #limits: ConnectionLimits;
   readonly #perAddress = new Map<string, number>();
   #total = 0;
-  /** By kind: `connections`, `connectionsPerAddress`, and `slowReader` for one that let too much pile up. */
+  /**
+   * By kind: `connections`, `connectionsPerAddress`; `slowReader` for one that let too much pile up, `oversizedMessage`
+   * for a WebSocket that sent too much at once.
+   */
   readonly refusals = new CounterFamily();
 
   constructor(limits: ConnectionLimits) {

@@ -110,14 +110,20 @@ function acceptWebSocket(
   webSocket.on('message', (payload) => {
     context.sink({ kind: 'flowBytes', flowId, bytes: toBuffer(payload) });
   });
-  webSocket.on('error', () => {
+  webSocket.on('error', (error) => {
     // A protocol fault closes the connection; 'close' follows and reports it.
+    if (isTooLarge(error)) context.census.refusals.add('oversizedMessage');
   });
   webSocket.once('close', (code) => {
     stopPings();
     context.flows.delete(flowId);
     context.sink({ kind: 'flowClosed', flowId, reason: `WebSocket closed with ${code}` });
   });
+}
+
+/** More than the `maxPayload` that the server was given. */
+function isTooLarge(error: Error): boolean {
+  return 'code' in error && error.code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH';
 }
 
 /** Pings a browser that has no way to send CRLF itself; two silent intervals end the connection. */

@@ -34,6 +34,8 @@ export type BranchTimeouts = {
 
 export class Branch implements ClientUser, TimerOwner {
   readonly destination: string;
+  /** Its part of the Max-Breadth of the request, until it is done (RFC 5393 §5.3.3). */
+  readonly breadth: number;
   isDone = false;
   isSuccessful = false;
   readonly #kernel: Kernel;
@@ -51,13 +53,24 @@ export class Branch implements ClientUser, TimerOwner {
   constructor(
     kernel: Kernel,
     owner: BranchOwner,
-    parts: { destination: string; timeouts: BranchTimeouts; isInvite: boolean },
+    parts: { destination: string; breadth: number; timeouts: BranchTimeouts; isInvite: boolean },
   ) {
     this.#kernel = kernel;
     this.#owner = owner;
     this.destination = parts.destination;
+    this.breadth = parts.breadth;
     this.#timeouts = parts.timeouts;
     this.#isInvite = parts.isInvite;
+  }
+
+  /** The request as it went out, or as it will but for our Via once a name is resolved. */
+  get sent(): Buffer | undefined {
+    return this.#transaction?.text;
+  }
+
+  /** True once nobody wants it any more. */
+  get isCancelled(): boolean {
+    return this.#isCancelWanted;
   }
 
   start(router: Router, draft: RequestDraft, route: Route): void {

@@ -6,6 +6,7 @@ import type { Forwarded, RequestDraft } from '../request-draft.ts';
 import type { HeaderLine } from '../template.ts';
 import { restOfList } from '../text.ts';
 import type { Hop } from '../transport/flow.ts';
+import { MAX_BREADTH } from './loops.ts';
 
 const MAX_FORWARDS = 70;
 
@@ -28,6 +29,9 @@ export type ForwardParts = {
   readonly stays: Forwarded['stays'];
   /** Headers of the application. */
   readonly extra: readonly HeaderLine[];
+  readonly loopMark?: string | undefined;
+  /** Instead of the Max-Breadth of the request, for one of several copies. */
+  readonly breadth?: number | undefined;
 };
 
 /** The draft of one copy; `topVia` is the sender's, with `received` and `rport` filled in. */
@@ -35,14 +39,17 @@ export function draftForward(
   message: SipMessage,
   topVia: string,
   cameBy: Hop,
-  { requestUri, routes, stays, extra }: ForwardParts,
+  { requestUri, routes, stays, extra, loopMark, breadth }: ForwardParts,
 ): RequestDraft {
   const vias: string[] = [];
   const headers: HeaderLine[] = [];
   message.forEachHeader((id, name, value) => {
     if (id === HEADER.via) vias.push(vias.length === 0 ? topVia + restOfList(value) : value);
-    else if (!PLACED.has(id)) headers.push([name, value]);
+    else if (!PLACED.has(id) && (id !== MAX_BREADTH || breadth === undefined)) {
+      headers.push([name, value]);
+    }
   });
+  if (breadth !== undefined) headers.push(['Max-Breadth', String(breadth)]);
   if (stays === 'path') headers.push(['Require', 'path']);
   const contacts = message.headerFields('Contact');
   return {
@@ -57,6 +64,6 @@ export function draftForward(
     contact: contacts.length === 0 ? undefined : contacts.join(', '),
     headers: [...headers, ...extra],
     body: message.body,
-    forwarded: { vias, stays, cameBy },
+    forwarded: { vias, stays, cameBy, loopMark },
   };
 }

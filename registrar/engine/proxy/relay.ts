@@ -2,10 +2,11 @@
 
 import { createHash } from 'node:crypto';
 import type { SipMessage } from '../../../core/sip/message.ts';
-import type { SipUri } from '../../../core/sip/uri.ts';
+import type { SipUri, Uri } from '../../../core/sip/uri.ts';
 import { Via } from '../../../core/sip/via.ts';
 import { ParseError } from '../../../core/errors.ts';
 import type { CallRecords } from '../call-records.ts';
+import { routeRequest } from '../dialog/dialog.ts';
 import type { Kernel } from '../kernel.ts';
 import { encodeRequest, type RequestDraft } from '../request-draft.ts';
 import type { NameWaiter, Route, Router } from '../router.ts';
@@ -20,15 +21,20 @@ import { draftForward } from './forwarded.ts';
 /** How our branches begin where no transaction stands behind them. */
 const STATELESS_BRANCH = 'z9hG4bKrelay';
 
+/** The request as it goes on, and the first place that it goes to (RFC 3261 §16.6 steps 6 and 7). */
+type Way = ReturnType<typeof routeRequest> & { readonly next: SipUri };
+
 /** One message on its way; nobody is told when it cannot be sent, as with a lost datagram. */
 class Passing implements NameWaiter {
   readonly isEnded = false;
   readonly #kernel: Kernel;
   readonly #draft: RequestDraft;
   readonly #branch: string;
+  readonly #records: CallRecords;
 
-  constructor(kernel: Kernel, draft: RequestDraft, branch: string) {
+  constructor(kernel: Kernel, records: CallRecords, draft: RequestDraft, branch: string) {
     this.#kernel = kernel;
+    this.#records = records;
     this.#draft = draft;
     this.#branch = branch;
   }
@@ -42,6 +48,8 @@ class Passing implements NameWaiter {
     const bytes = encodeRequest(this.#draft, ownVia(hop, this.#branch));
     this.#kernel.counters.requestsSent.add(this.#draft.method);
     this.#kernel.transports.send(hop, bytes);
+    const isEnd = this.#draft.method === 'BYE';
+    if (isEnd) this.#records.stop('application', 'normal-release', bytes);
   }
 
   fail(): void {
@@ -70,21 +78,20 @@ export class Relay {
    * @returns false when it is not, or when it leads nowhere but to us
    */
   forward(message: SipMessage, topVia: string, hop: Hop): boolean {
-    const [first] = message.routes;
-    if (first?.uri.kind !== 'sip' || !this.#isOwn(first.uri)) return false;
-    const routes = message.routes.slice(this.#ownRoutesAtFront(message));
-    const next = routes[0]?.uri ?? message.uri;
-    if (next.kind !== 'sip' || (routes.length === 0 && this.#isOwn(next))) return false;
+    const way = this.#wayOf(message);
+    if (way === undefined) return false;
     if (message.maxForwards === 0) {
       if (message.method !== 'ACK') {
         this.#kernel.answerStateless(message, { hop, topVia, status: 483 });
       }
       return true;
     }
-    const parts = { requestUri: message.requestUri, routes: routes.map(String), extra: [] };
-    const draft = draftForward(message, topVia, hop, { ...parts, stays: undefined });
-    this.#router.send(new Passing(this.#kernel, draft, branchFor(message)), this.#routeTo(next));
+    const { requestUri, routes } = way;
+    const parts = { requestUri, routes, extra: [], stays: undefined };
+    const draft = draftForward(message, topVia, hop, parts);
+    const passing = new Passing(this.#kernel, this.#records, draft, branchFor(message));
     this.#recordStop(message, topVia);
+    this.#router.send(passing, this.#routeTo(way.next));
     return true;
   }
 
@@ -112,14 +119,39 @@ export class Relay {
     this.#records.stop('network', 'normal-release', encodeReceived(message, topVia));
   }
 
+  /** Where a request goes that has come by one of our own Routes; `undefined` when none was ours. */
+  #wayOf(message: SipMessage): Way | undefined {
+    const { uri } = message;
+    let target: { uri: Uri; text: string } = { uri, text: message.requestUri };
+    let { routes } = message;
+    // RFC 3261 §16.4: a strict router has put our Route into the Request-URI, and the target behind all others.
+    const last = routes.at(-1);
+    const isFromStrictRouter = last !== undefined && this.#isOwnRoute(uri);
+    if (isFromStrictRouter) {
+      target = { uri: last.uri, text: last.uriText };
+      routes = routes.slice(0, -1);
+    }
+    const ownCount = this.#ownAtFront(routes);
+    if (ownCount === 0 && !isFromStrictRouter) return undefined;
+    const ahead = routes.slice(ownCount);
+    const next = ahead[0]?.uri ?? target.uri;
+    if (next.kind !== 'sip' || (ahead.length === 0 && this.#isOwn(next))) return undefined;
+    return { ...routeRequest(target.text, ahead.map(String)), next };
+  }
+
   /** Two when the sides are on different sockets, one otherwise. */
-  #ownRoutesAtFront(message: SipMessage): number {
+  #ownAtFront(routes: SipMessage['routes']): number {
     let count = 0;
-    for (const { uri } of message.routes) {
+    for (const { uri } of routes) {
       if (count === 2 || uri.kind !== 'sip' || !this.#isOwn(uri)) break;
       count += 1;
     }
     return count;
+  }
+
+  /** What we write into Record-Route has no user, and `lr`. */
+  #isOwnRoute(uri: Uri): boolean {
+    return uri.kind === 'sip' && uri.user === undefined && uri.params.has('lr') && this.#isOwn(uri);
   }
 
   #isOwn(uri: SipUri): boolean {

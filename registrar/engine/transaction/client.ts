@@ -133,6 +133,16 @@ export class ClientTransaction implements TimerOwner, FlowUser {
     return clientKeyOf(this.branch, this.draft.method);
   }
 
+  /** As it went out last, or as it will but for our Via once a name is resolved. */
+  get text(): Buffer {
+    return this.bytes ?? encodeRequest(this.draft, undefined);
+  }
+
+  /** True for a request of somebody else that we pass on: below our Via are others. */
+  get isForwarded(): boolean {
+    return this.#original.forwarded !== undefined;
+  }
+
   /** What it means that the connection to a registered device is closed (RFC 5626 §5.3). */
   get #gone(): ClientFailure {
     const target = this.#target;
@@ -250,7 +260,8 @@ export class ClientTransaction implements TimerOwner, FlowUser {
 
   #place(hop: Hop): void {
     this.hop = hop;
-    this.branch = this.#fixedBranch ?? this.#context.ids.branch();
+    const loopMark = this.#original.forwarded?.loopMark ?? '';
+    this.branch = this.#fixedBranch ?? this.#context.ids.branch() + loopMark;
     this.draft = placed(this.#original, hop);
     this.bytes = encodeRequest(this.draft, ownVia(hop, this.branch));
   }

@@ -2,7 +2,7 @@
 
 import { ParseError } from '../../../core/errors.ts';
 import { parseRAck } from '../../../core/sip/cseq.ts';
-import { encodeRequest, type RequestDraft } from '../request-draft.ts';
+import type { RequestDraft } from '../request-draft.ts';
 import type { SipMessage } from '../../../core/sip/message.ts';
 import type { CallRecords } from '../call-records.ts';
 import { contactUri, type Dialog } from '../dialog/dialog.ts';
@@ -13,6 +13,7 @@ import { sipUri, type Route, type Router } from '../router.ts';
 import { looksLikeSdp, startLineOf, templateBody, templateHeaders } from '../template.ts';
 import { localised, ownCopy } from '../text.ts';
 import { lacksContentType } from './outside-request.ts';
+import type { HeldBye } from '../uas/success.ts';
 import type { InDialogHook, Order, SessionTimerResponses, Uac } from './uac.ts';
 import type { UacRequest } from './uac-request.ts';
 
@@ -21,12 +22,19 @@ const NO_DIALOG = 'Server error: unable to find dialog for dialog id provided';
 const NOWHERE: Route = { kind: 'targets', targets: [] };
 const NO_INVITE = 'Server error: unable to find IIP when sending PRACK';
 
+/** The server side, as far as it decides when a BYE may go out. */
+export type ByeGate = {
+  /** @returns false when it may go out now */
+  holdBye(dialog: Dialog, bye: HeldBye): boolean;
+};
+
 export type DialogRequestsParts = {
   readonly kernel: Kernel;
   readonly router: Router;
   readonly lifecycle: DialogLifecycle;
   readonly records: CallRecords;
   readonly uac: Uac;
+  readonly uas: ByeGate;
   readonly sessionTimers: SessionTimerResponses;
 };
 
@@ -36,6 +44,7 @@ export class DialogRequests implements InDialogHook {
   readonly #lifecycle: DialogLifecycle;
   readonly #records: CallRecords;
   readonly #uac: Uac;
+  readonly #uas: ByeGate;
   readonly #sessionTimers: SessionTimerResponses;
   /** INVITEs of ours in dialogs that have no final response yet. */
   readonly #reinvites = new Map<Dialog, UacRequest>();
@@ -46,6 +55,7 @@ export class DialogRequests implements InDialogHook {
     this.#lifecycle = parts.lifecycle;
     this.#records = parts.records;
     this.#uac = parts.uac;
+    this.#uas = parts.uas;
     this.#sessionTimers = parts.sessionTimers;
   }
 
@@ -87,7 +97,7 @@ export class DialogRequests implements InDialogHook {
   #lastAnswered(dialog: Dialog, method: string, status: number): void {
     // RFC 6665 §4.2.2: a watcher that does not know its subscription has none.
     const isUnknown = method === 'NOTIFY' && status === 481 && dialog.kind === 'subscribe';
-    const isChallenge = status === 401 || status === 407;
+    const isChallenge = (status === 401 || status === 407) && dialog.application.isConnected;
     if (isUnknown || (dialog.isEnding && !isChallenge)) this.#lifecycle.end(dialog);
     else dialog.isEnding = false;
   }
@@ -109,6 +119,9 @@ export class DialogRequests implements InDialogHook {
       const isOpen = this.#uac.making(dialog.id) !== undefined || this.#reinvites.has(dialog);
       if (!isOpen) return NO_INVITE;
     }
+    // RFC 3261 §15: only the caller may hang up an early dialog; who is called refuses the INVITE.
+    const isTooEarly = dialog.role === 'uas' && dialog.state === 'early';
+    if (template.method === 'BYE' && dialog.kind === 'invite' && isTooEarly) return NO_DIALOG;
     if (lacksContentType(template)) return 'missing content-type';
     if (isPlaceholder(template) || sipUri(template.requestUri) !== undefined) return undefined;
     return `invalid request-uri: ${startLineOf(template.bytes)}`;
@@ -134,9 +147,23 @@ export class DialogRequests implements InDialogHook {
     const request = this.#uac.open(application, method, { dialogId: dialog.id, dialog });
     dialog.isEnding ||= endsDialog(template, dialog);
     if (method === 'INVITE') this.#launchInvite(request, draft, route);
+    else if (method === 'BYE') this.#launchBye(request, draft, dialog);
     else this.#uac.launch(request, draft, route);
-    if (method === 'BYE') this.#recordBye(request);
     this.#uac.reportSent(request, requestId, route);
+  }
+
+  /** The application is told at once; the BYE itself may have to wait for the ACK of the caller. */
+  #launchBye(request: UacRequest, draft: RequestDraft, dialog: Dialog): void {
+    const transaction = this.#uac.prepare(request, draft);
+    const send = (): void => {
+      this.#router.send(transaction, this.#router.inside(dialog, draft.requestUri));
+      this.#recordBye(request);
+    };
+    const drop = (): void => {
+      this.#uac.invent(request, 481);
+      transaction.abandon();
+    };
+    if (!this.#uas.holdBye(dialog, { send, drop })) send();
   }
 
   #launchInvite(request: UacRequest, draft: RequestDraft, route: Route): void {
@@ -176,8 +203,7 @@ export class DialogRequests implements InDialogHook {
 
   #recordBye({ transaction }: UacRequest): void {
     if (transaction === undefined || !this.#records.isWanted) return;
-    const bytes = transaction.bytes ?? encodeRequest(transaction.draft, undefined);
-    this.#records.stop('application', 'normal-release', bytes);
+    this.#records.stop('application', 'normal-release', transaction.text);
   }
 }
 

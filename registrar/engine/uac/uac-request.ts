@@ -11,9 +11,7 @@ import type {
   ReceivedResponse,
 } from '../transaction/client.ts';
 import type { Hop } from '../transport/flow.ts';
-
-/** An ACK to a 2xx, kept to be repeated with each repetition of the 2xx (RFC 3261 §13.2.2.4). */
-export type SentAck = { readonly bytes: Buffer; readonly hop: Hop; readonly wasSent: boolean };
+import type { SentAck } from './ack.ts';
 
 /** Where responses and failures go. */
 export type UacRequestOwner = {
@@ -40,7 +38,7 @@ export class UacRequest implements ClientUser, TimerOwner {
   readonly forks = new Map<string, Dialog>();
   /** The fork whose 2xx the application was given. */
   winner: Dialog | undefined;
-  /** ACKs that have been sent, by the tag of the other side. */
+  /** ACKs that have been sent, by the tag of the other side, for repetitions of the 2xx (RFC 3261 §13.2.2.4). */
   readonly acks = new Map<string, SentAck>();
   /** The last RSeq of each fork, to drop repetitions (RFC 3262 §4). */
   readonly lastRseq = new Map<string, number>();

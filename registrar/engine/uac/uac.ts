@@ -18,12 +18,12 @@ import {
   type ReceivedResponse,
 } from '../transaction/client.ts';
 import type { Hop } from '../transport/flow.ts';
-import { sendAck } from './ack.ts';
+import { sendAck, type SentAck } from './ack.ts';
 import { cancelText, sendCancel } from './cancel.ts';
 import { failureStatus, inventResponse } from './invented.ts';
 import { destinationOf, draftOutside, makesDialog } from './outside-request.ts';
 import { confirmFrom, dialogOfNotify, dialogOfResponse } from './uac-dialog.ts';
-import { UacRequest, type SentAck, type UacRequestOwner } from './uac-request.ts';
+import { UacRequest, type UacRequestOwner } from './uac-request.ts';
 
 const NO_BODY = Buffer.alloc(0);
 const SEND_FAILED = 'failed sending, possibly due to far end closing socket';
@@ -112,7 +112,8 @@ export class Uac implements UacRequestOwner {
     const request = this.open(application, draft.method, { dialogId, dialog: undefined });
     if (isMaking) this.#makingDialog.set(dialogId, request);
     this.launch(request, draft, route);
-    if (request.isInvite) this.#records.attempt('application', request.transaction?.bytes);
+    const isRecorded = request.isInvite && this.#records.isWanted;
+    if (isRecorded) this.#records.attempt('application', request.transaction?.text);
     this.reportSent(request, requestId, route);
   }
 
@@ -130,8 +131,12 @@ export class Uac implements UacRequestOwner {
 
   /** Sends it on its way. */
   launch(request: UacRequest, draft: RequestDraft, route: Route): void {
-    request.transaction = new ClientTransaction(this.#kernel, draft, request);
-    this.#router.send(request.transaction, route);
+    this.#router.send(this.prepare(request, draft), route);
+  }
+
+  /** The first half of that; the second is to send its transaction. */
+  prepare(request: UacRequest, draft: RequestDraft): ClientTransaction {
+    return (request.transaction = new ClientTransaction(this.#kernel, draft, request));
   }
 
   /** Tells the application what went out, or what will once a name is resolved. */
@@ -196,18 +201,15 @@ export class Uac implements UacRequestOwner {
       this.#kernel.reports.nok(application.id, requestId, ACK_IS_AUTOMATIC);
       return;
     }
-    const sent = this.#sendAck(request, dialog, template);
-    if (!sent.wasSent) {
+    const ack = this.#sendAck(request, dialog, template);
+    if (ack.hop !== undefined && !ack.wasSent) {
       this.#kernel.reports.nok(application.id, requestId, SEND_FAILED);
       return;
     }
-    const trace = sentTrace(sent.hop, sent.bytes.length);
-    const transactionId = this.#kernel.ids.transactionId();
-    this.#kernel.reports.requestSent(
-      application.id,
-      { requestId, transactionId, trace },
-      sent.bytes,
-    );
+    const { hop, text } = ack;
+    const trace = hop === undefined ? inventedTrace('unknown') : sentTrace(hop, text.length);
+    const sent = { requestId, transactionId: this.#kernel.ids.transactionId(), trace };
+    this.#kernel.reports.requestSent(application.id, sent, text);
     if (request.cancel !== 'none' && request.dialog === undefined) {
       this.#lifecycle.bye(dialog, 200, CANCEL_RACE, 'system-initiated-termination');
     }
@@ -340,7 +342,7 @@ export class Uac implements UacRequestOwner {
     const remoteTag = response.message.toTag ?? '';
     const ack = request.acks.get(remoteTag);
     if (ack !== undefined) {
-      this.#kernel.transports.send(ack.hop, ack.bytes);
+      ack.repeat();
       return;
     }
     if (request.dialog !== undefined) {
@@ -420,12 +422,11 @@ export class Uac implements UacRequestOwner {
   /** Acknowledges the 2xx of this fork, and keeps the ACK for repetitions of it. */
   #sendAck(request: UacRequest, dialog: Dialog, template: SipMessage | undefined): SentAck {
     const sequence = request.transaction?.draft.sequence ?? dialog.localSequence;
-    const engine = { kernel: this.#kernel, router: this.#router };
     const content =
       template === undefined
         ? {}
         : { headers: templateHeaders(template), body: templateBody(template) };
-    const ack = sendAck(engine, dialog, sequence, content);
+    const ack = sendAck({ kernel: this.#kernel, router: this.#router }, dialog, sequence, content);
     request.acks.set(dialog.remoteTag, ack);
     this.#awaitingAck.delete(dialog);
     return ack;

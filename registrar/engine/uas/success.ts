@@ -10,12 +10,21 @@ export type SuccessOwner = {
   notAcknowledged(success: InviteSuccess): void;
 };
 
+/** A BYE that may not go out before the caller has acknowledged the answer, or never will (RFC 3261 §15). */
+export type HeldBye = {
+  send(): void;
+  /** The dialog has ended otherwise. */
+  drop(): void;
+};
+
 export class InviteSuccess implements TimerOwner, DialogWatcher {
   readonly dialog: Dialog;
   readonly sequence: number;
   /** What applications know the ACK by. */
   readonly transactionId: string;
-  isAcknowledged = false;
+  /** True for the one that made the dialog. */
+  readonly isFirst: boolean;
+  readonly heldByes: HeldBye[] = [];
   readonly #kernel: Kernel;
   readonly #owner: SuccessOwner;
   readonly #transaction: ServerTransaction;
@@ -33,6 +42,7 @@ export class InviteSuccess implements TimerOwner, DialogWatcher {
       transaction: ServerTransaction;
       transactionId: string;
       sequence: number;
+      isFirst: boolean;
       status: number;
       bytes: Buffer;
       /** Whether datagrams carry it on any part of its way; otherwise it is not repeated. */
@@ -43,6 +53,7 @@ export class InviteSuccess implements TimerOwner, DialogWatcher {
     this.#owner = owner;
     this.dialog = parts.dialog;
     this.sequence = parts.sequence;
+    this.isFirst = parts.isFirst;
     this.transactionId = parts.transactionId;
     this.#transaction = parts.transaction;
     this.#status = parts.status;
@@ -56,13 +67,20 @@ export class InviteSuccess implements TimerOwner, DialogWatcher {
 
   /** The ACK has come: nothing more is sent. */
   acknowledge(): void {
-    this.isAcknowledged = true;
     this.#stop();
     this.dialog.watchers.delete(this);
   }
 
   dialogEnded(): void {
     this.#stop();
+    for (const bye of this.heldByes.splice(0)) bye.drop();
+  }
+
+  /** Lets the BYEs go that have waited; false when there is none. */
+  sendHeldByes(): boolean {
+    const byes = this.heldByes.splice(0);
+    for (const bye of byes) bye.send();
+    return byes.length > 0;
   }
 
   onTimer(name: string): void {

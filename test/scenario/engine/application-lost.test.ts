@@ -44,7 +44,7 @@ describe('engine: an application that is gone', () => {
     phone.expect(/^100/);
     application.close();
     phone.expect(/^480/);
-    assert.equal(phone.expect(/^503/).header('Retry-After'), '5');
+    assert.match(phone.expect(/^503/).header('Retry-After') ?? '', /^[5-8]$/);
     lab.assertIdle();
   });
 

@@ -120,7 +120,7 @@ describe('engine: control connections', () => {
     const lab = new EngineLab();
     const phone = lab.udpPeer(5090);
     phone.send(requestFrom(phone, 'REGISTER'));
-    assert.equal(phone.expect(/^503/).header('Retry-After'), '5');
+    assert.match(phone.expect(/^503/).header('Retry-After') ?? '', /^[5-8]$/);
     lab.assertIdle();
   });
 });

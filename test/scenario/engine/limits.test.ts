@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { SipMessage } from '../../../core/sip/message.ts';
 import {
   EngineLab,
   seededRandom,
@@ -8,13 +9,18 @@ import {
 } from '../../support/engine-lab.ts';
 import { requestFrom, SDP } from '../../support/sip-texts.ts';
 
+function assertRetryAfter(refusal: SipMessage, least: number, most: number): void {
+  const seconds = Number(refusal.header('Retry-After'));
+  assert.ok(seconds >= least && seconds <= most, `${seconds} is not ${least} to ${most}`);
+}
+
 describe('engine: limits', () => {
   it('answers 503 with Retry-After beyond the requests in flight, and recovers', () => {
     const lab = new EngineLab({ limits: { transactions: 3 } });
     const application = lab.application('message');
     const phone = lab.udpPeer(5090);
     for (let i = 0; i < 5; i += 1) phone.send(requestFrom(phone, 'MESSAGE', { callId: `m${i}` }));
-    assert.equal(phone.expect(/^503/).header('Retry-After'), '5');
+    assertRetryAfter(phone.expect(/^503/), 1, 2);
     phone.expect(/^503/);
     assert.equal(application.reports.length, 3);
     for (let i = 0; i < 3; i += 1) {
@@ -69,6 +75,55 @@ describe('engine: limits', () => {
     const { refusals } = lab.engine.stats().counters;
     assert.equal(refusals['rateRefused'], 20);
     assert.equal(refusals['rateDropped'], 60);
+  });
+
+  it('tells a flooder when its next request may come, and not all the same', () => {
+    const limits = { requestsPerSecondPerAddress: 0.1, requestBurstPerAddress: 20 };
+    const lab = new EngineLab({ limits });
+    lab.application('message');
+    const phone = lab.udpPeer(5090, '10.0.0.66');
+    for (let i = 0; i < 35; i += 1) phone.send(requestFrom(phone, 'MESSAGE', { callId: `m${i}` }));
+    assert.equal(phone.received.length, 15);
+    for (const refusal of phone.received) assertRetryAfter(refusal, 10, 16);
+    assert.ok(new Set(phone.received.map((refusal) => refusal.header('Retry-After'))).size > 3);
+    // Its place in the bucket is nearer now.
+    lab.advance(6_000);
+    phone.forget();
+    phone.send(requestFrom(phone, 'MESSAGE', { callId: 'again' }));
+    assertRetryAfter(phone.expect(/^503/), 4, 7);
+    lab.advance(4_001);
+    phone.forget();
+    phone.send(requestFrom(phone, 'MESSAGE', { callId: 'late' }));
+    phone.expectNothing();
+  });
+
+  it('tells of a shortage that has no end in sight that it may take as long again, a minute at most', () => {
+    const lab = new EngineLab({ limits: { dialogs: 1 } });
+    const application = lab.application('invite');
+    const phone = lab.udpPeer(5090);
+    phone.send(requestFrom(phone, 'INVITE', { body: SDP }));
+    application.respond(application.next().fields[8] ?? '', '180 Ringing');
+    let count = 0;
+    const refused = (): SipMessage => {
+      phone.forget();
+      count += 1;
+      phone.send(requestFrom(phone, 'INVITE', { callId: `second${count}`, body: SDP }));
+      return phone.expect(/^503/);
+    };
+    assertRetryAfter(refused(), 1, 2);
+    for (let seconds = 0; seconds < 20; seconds += 5) {
+      lab.advance(5_000);
+      refused();
+    }
+    assertRetryAfter(refused(), 20, 31);
+    for (let seconds = 0; seconds < 100; seconds += 5) {
+      lab.advance(5_000);
+      refused();
+    }
+    assertRetryAfter(refused(), 60, 91);
+    // Nobody was refused for a while: it is over, and what comes now is a new one.
+    lab.advance(11_000);
+    assertRetryAfter(refused(), 1, 2);
   });
 
   it('does not count requests of dialogs, nor repetitions', () => {
@@ -136,7 +191,7 @@ describe('engine: an application that is behind', () => {
     const phone = lab.udpPeer(5090);
     flood(phone, 0, 10);
     assert.equal(application.reports.length, 3);
-    assert.equal(phone.expect(/^503/).header('Retry-After'), '5');
+    assertRetryAfter(phone.expect(/^503/), 1, 2);
     phone.expect(/^503/);
     phone.expectNothing();
     const { refusals } = lab.engine.stats().counters;

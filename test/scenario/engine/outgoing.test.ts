@@ -286,6 +286,19 @@ describe('engine: requests of applications', () => {
     lab.assertIdle();
   });
 
+  it('says when it wants to be called, and for what', () => {
+    application.command('sip||', INVITE);
+    const startMs = lab.clock.nowMs;
+    const next = lab.engine.nextDeadline();
+    assert.deepEqual([next?.atMs, next?.reason], [startMs + 500, 'A']);
+    bob.respond(bob.expect(/^INVITE/), '100 Trying');
+    assert.equal(lab.engine.nextDeadline(), undefined);
+    application.command('sip||', `OPTIONS ${URI} SIP/2.0\r\n\r\n`);
+    lab.advance(31_900);
+    const last = lab.engine.nextDeadline();
+    assert.deepEqual([last?.atMs, last?.reason], [startMs + 32_000, 'F']);
+  });
+
   it('answers 408 after 32 s of silence', () => {
     application.command('sip||', INVITE);
     application.command('sip||', `OPTIONS ${URI} SIP/2.0\r\n\r\n`);
@@ -471,6 +484,32 @@ describe('engine: requests of applications', () => {
     assert.equal(lab.engine.stats().counters.refusals['malformedResponse'], 1);
     bob.respond(options, '200 OK');
     application.expect('sip', /200/);
+    lab.assertIdle();
+  });
+
+  it('drops responses that carry the Via of somebody else as well (RFC 3261 §8.1.3.3)', () => {
+    application.command('sip||', INVITE);
+    const invite = bob.expect(/^INVITE/);
+    const via = invite.header('Via') ?? '';
+    const foreign = 'SIP/2.0/UDP 10.0.0.1;branch=z9hG4bKother';
+    for (const vias of [[`Via: ${via}, ${foreign}`], [`Via: ${via}`, `v: ${foreign}`]]) {
+      bob.send(
+        sip([
+          'SIP/2.0 180 Ringing',
+          ...vias,
+          `From: ${invite.header('From') ?? ''}`,
+          `To: ${invite.header('To') ?? ''};tag=peer`,
+          `Call-ID: ${invite.callId}`,
+          `CSeq: ${invite.header('CSeq') ?? ''}`,
+        ]),
+      );
+    }
+    application.expectNothing();
+    assert.equal(lab.engine.stats().counters.refusals['misroutedResponse'], 2);
+    bob.respond(invite, '180 Ringing');
+    application.expect('sip', /180/);
+    bob.respond(invite, '486 Busy Here');
+    bob.expect(/^ACK/);
     lab.assertIdle();
   });
 

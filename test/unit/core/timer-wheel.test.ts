@@ -53,6 +53,22 @@ describe('timer wheel', () => {
     assert.deepEqual(due(wheel, 1001), ['past']);
   });
 
+  it('shows the earliest, the first of equal ones, whatever the level', () => {
+    const wheel = new TimerWheel<string>(0);
+    assert.equal(wheel.peek(), undefined);
+    const late = wheel.schedule(70_000, 'late');
+    wheel.schedule(69_990, 'early');
+    wheel.schedule(69_990, 'second');
+    wheel.schedule(69_991, 'third');
+    assert.equal(wheel.peek(), 'early');
+    const first = wheel.schedule(5, 'first');
+    assert.equal(wheel.peek(), 'first');
+    wheel.cancel(first);
+    wheel.cancel(late);
+    assert.equal(wheel.peek(), 'early');
+    assert.equal(wheel.size, 3);
+  });
+
   it('cancels once', () => {
     const wheel = new TimerWheel<string>(0);
     const a = wheel.schedule(10, 'a');

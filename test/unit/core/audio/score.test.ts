@@ -163,6 +163,28 @@ describe('audio score', function () {
     assert.equal(verdictOf(result), 'heard', describeScore(result));
   });
 
+  it('finds what a jitter buffer cut in two, wherever the step is', () => {
+    for (let step = 1; step <= 8; step++) {
+      const at20ms = 960;
+      const place = 2 * voice.sampleRateHz + step * 2400;
+      const stepped = mapped(voice, (sample, at) =>
+        at < place ? sample : (voice.samples[at + at20ms] ?? 0),
+      );
+      const result = score(stepped);
+      assert.equal(result.cover, 1, describeScore(result));
+    }
+  });
+
+  it('does not take a pitch period that was cut out for the drift of a clock', () => {
+    const third = voice.samples.length / 3;
+    const shortened = mapped(voice, (sample, at) =>
+      at < third ? sample : (voice.samples[at + 336] ?? 0),
+    );
+    const result = score(shortened);
+    assert.deepEqual([result.skewPpm, result.jumps], [0, 0], describeScore(result));
+    assert.equal(verdictOf(result), 'heard', describeScore(result));
+  });
+
   it('fails hard clipping', () => {
     const clipped = score(mapped(voice, (sample) => Math.max(-0.99, Math.min(0.99, 30 * sample))));
     assert.ok(judge(clipped, 'call').failures.includes('levelChangeDb'), describeScore(clipped));

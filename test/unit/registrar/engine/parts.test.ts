@@ -5,7 +5,7 @@ import { Applications } from '../../../../registrar/engine/control/applications.
 import { RequestHandlers } from '../../../../registrar/engine/control/request-handlers.ts';
 import { routeRequest } from '../../../../registrar/engine/dialog/dialog.ts';
 import { Ids } from '../../../../registrar/engine/ids.ts';
-import { RequestBudget } from '../../../../registrar/engine/overload.ts';
+import { RequestBudget, retryAfterSeconds } from '../../../../registrar/engine/overload.ts';
 import {
   bestResult,
   otherChallenges,
@@ -54,6 +54,44 @@ describe('round robin among applications', () => {
     assert.equal(applications.select('invite', 0), undefined);
     assert.ok(!applications.hasRoute('invite'));
     assert.equal(applications.size, 1);
+  });
+});
+
+describe('Retry-After', () => {
+  it('is the time that it takes, a second at least and a minute at most, and up to half as much again', () => {
+    const cases: [waitMs: number, least: number, most: number][] = [
+      [0, 1, 2],
+      [999, 1, 2],
+      [1_001, 2, 4],
+      [10_000, 10, 16],
+      [3_600_000, 60, 91],
+      [Infinity, 60, 91],
+    ];
+    for (const [waitMs, least, most] of cases) {
+      assert.equal(
+        retryAfterSeconds(waitMs, () => 1),
+        least,
+      );
+      assert.equal(
+        retryAfterSeconds(waitMs, (max) => max),
+        most,
+      );
+    }
+  });
+
+  it('of an address is until its next token', () => {
+    const limits = {
+      requestsPerSecondPerAddress: 0.5,
+      requestBurstPerAddress: 1,
+      unboundAddresses: [],
+    };
+    const budget = new RequestBudget(limits);
+    assert.equal(budget.waitMs('10.0.0.1', 0), 0);
+    assert.equal(budget.admit('10.0.0.1', 0), 'served');
+    assert.equal(budget.waitMs('10.0.0.1', 0), 2_000);
+    assert.equal(budget.admit('10.0.0.1', 500), 'refused');
+    assert.equal(budget.waitMs('10.0.0.1', 500), 1_500);
+    assert.equal(budget.waitMs('10.0.0.1', 9_000), 0);
   });
 });
 
