@@ -7,7 +7,13 @@ import type { SipMessage } from '../../core/sip/message.ts';
 import { OutgoingMessage } from '../../core/sip/outgoing-message.ts';
 import type { CallsTable } from '../../registrar/app/store/tables.ts';
 import { LiveSwitch } from './live-switch.ts';
-import { SipPeer, type Call, type Exchange, type PeerOptions } from './sip-peer.ts';
+import {
+  SipPeer,
+  type Call,
+  type Exchange,
+  type PeerOptions,
+  type RequestOptions,
+} from './sip-peer.ts';
 
 /** Long enough for a busy machine; a test that fails needs all of it. */
 const PEER_TIMEOUT_MS = 10_000;
@@ -27,17 +33,33 @@ export class CallSwitch {
     return this.#live.server;
   }
 
+  /** Where it listens on this address for UDP. */
+  endpointOn(address: string): { readonly address: string; readonly port: number } {
+    return this.#live.place('udp', address);
+  }
+
   /** Another phone of this person, registered; his account is made when there is none. */
   async person(user: string, options: PeerOptions = {}): Promise<SipPeer> {
+    const password = await this.account(user);
+    const peer = await this.stranger(user, { password, ...options });
+    await peer.register();
+    return peer;
+  }
+
+  /** Makes an account when there is none of this name, and gives its password. */
+  async account(user: string): Promise<string> {
     const { accounts } = this.#live.running.context;
     const password = `${user}-password`;
     if (accounts.find(user) === undefined) {
       const displayName = `${user.charAt(0).toUpperCase()}${user.slice(1)} Example`;
       await accounts.add({ nickname: user, password, displayName });
     }
-    const peer = await this.stranger(user, { password, ...options });
-    await peer.register();
-    return peer;
+    return password;
+  }
+
+  /** How many bindings of this person are known. */
+  bindingCount(user: string): number {
+    return this.#live.running.context.location.bindingsOf(user).length;
   }
 
   /** A phone that is not registered. */
@@ -54,6 +76,11 @@ export class CallSwitch {
     const { relay } = this.#live.running.context;
     const [callId = ''] = await relay.list();
     return ((await relay.query(callId))?.legs ?? []).map(({ promised }) => promised);
+  }
+
+  /** How many calls the relay has ports for. */
+  async relayedCalls(): Promise<number> {
+    return (await this.#live.running.context.relay.list()).length;
   }
 
   /** The record of the last call that ended; waits until none goes on. */
@@ -118,14 +145,64 @@ export function cancelOf({ peer, request }: Exchange): Promise<Exchange> {
 
 /** Sends the PRACK to a reliable provisional response (RFC 3262 section 4). */
 export function prack(call: Call, progress: SipMessage): Promise<Exchange> {
-  const invite = call.outgoing?.request;
-  const [contact] = progress.contacts;
   const { sequence } = progress.cseq;
-  return call.peer.request('PRACK', contact?.uriText ?? '', {
-    from: invite?.header('From') ?? '',
-    to: progress.header('To') ?? '',
-    callId: call.callId,
+  return earlyRequest(call, progress, 'PRACK', {
     cseq: sequence + 1,
     headers: { RAck: `${progress.header('RSeq') ?? ''} ${sequence} INVITE` },
   });
 }
+
+/** Sends a request of the caller in the early dialog that a provisional response has made. */
+export function earlyRequest(
+  call: Call,
+  progress: SipMessage,
+  method: string,
+  options: RequestOptions & { readonly cseq: number },
+): Promise<Exchange> {
+  const [contact] = progress.contacts;
+  return call.peer.request(method, contact?.uriText ?? '', {
+    from: call.outgoing?.request.header('From') ?? '',
+    to: progress.header('To') ?? '',
+    callId: call.callId,
+    ...options,
+  });
+}
+
+/** Sends a request of the callee in the early dialog of a call that he has not taken yet. */
+export function earlyRequestBack(
+  taken: Call,
+  method: string,
+  options: RequestOptions,
+): Promise<Exchange> {
+  const { incoming } = taken;
+  assert.ok(incoming);
+  const { message, tag } = incoming;
+  return taken.peer.request(method, message.contacts[0]?.uriText ?? '', {
+    from: `${message.header('To') ?? ''};tag=${tag}`,
+    to: message.header('From') ?? '',
+    callId: taken.callId,
+    cseq: 1,
+    ...options,
+  });
+}
+
+/** Sends a reliable provisional response, and answers its PRACK, which it returns (RFC 3262 section 3). */
+export async function ringReliably(
+  taken: Call,
+  status: number,
+  { rseq, body, allow = 'INVITE, ACK, BYE, CANCEL, PRACK, UPDATE' }: ReliableOptions,
+): Promise<SipMessage> {
+  taken.ring(status, {
+    headers: { Require: '100rel', RSeq: String(rseq), Allow: allow },
+    ...(body === undefined ? {} : { body, contentType: 'application/sdp' }),
+  });
+  const acknowledgement = await taken.expectRequest('PRACK');
+  acknowledgement.reply(200);
+  return acknowledgement.message;
+}
+
+export type ReliableOptions = {
+  readonly rseq: number;
+  readonly body?: string;
+  readonly allow?: string;
+};

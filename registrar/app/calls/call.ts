@@ -1,14 +1,14 @@
 /** One call between two people: the caller's dialog, a branch for each device of the callee, and the one that wins. */
 /* eslint-disable max-lines -- one state machine, which reads better whole */
-import { randomUUID } from 'node:crypto';
 import type { Account } from '../accounts/accounts.ts';
 import type { SwitchContext } from '../context.ts';
 import type { Binding } from '../location/location.ts';
-import { forgetWhenGone, targetOf } from '../location/target.ts';
+import { devicesOf, forgetWhenGone, isFlowFailure, targetOf } from '../location/target.ts';
 import type { SipHeaders, SipMessage, SipRequest, SipResponse } from '../srf.ts';
 import { verdictOf } from './best-response.ts';
 import type { Failure } from './best-response.ts';
 import type { Refusal } from './checks.ts';
+import { isReliable } from './early-dialogs.ts';
 import { Exchange } from './exchange.ts';
 import { Fork } from './fork.ts';
 import type { ForkEvents } from './fork.ts';
@@ -18,8 +18,9 @@ import { calleeHeaders, identityOf, inviteHeaders } from './identity.ts';
 import { Leg, sdpType } from './leg.ts';
 import type { DialogNames, LegEvents } from './leg.ts';
 import { Liveness } from './liveness.ts';
-import { CallMedia, otherSide } from './media.ts';
-import type { Side } from './media.ts';
+import { otherSide } from './media.ts';
+import type { CallMedia, Side } from './media.ts';
+import { Offers } from './offers.ts';
 import { passOn } from './pass-on.ts';
 import { Provisionals } from './provisionals.ts';
 import type { CallRecord, EndedBy } from './record.ts';
@@ -44,8 +45,6 @@ export type CallParts = {
   readonly callee: string;
   /** At least one. */
   readonly bindings: readonly Binding[];
-  /** Numeric address of the first of them. */
-  readonly deviceAddress: string | undefined;
   /** Undefined: the devices make the offer. */
   readonly offer: string | undefined;
   /** Marks our INVITEs, so that one that comes back is known. */
@@ -84,7 +83,7 @@ export class Call {
   /** Canonical nicknames of who is on which side now. */
   readonly #people: Record<Side, string>;
   readonly #parts: CallParts;
-  readonly #media: CallMedia;
+  readonly #offers: Offers;
   readonly #exchange: Exchange;
   readonly #liveness: Liveness;
   readonly #provisionals: Provisionals;
@@ -96,7 +95,8 @@ export class Call {
   #held: (() => void)[] = [];
   #state: State = 'starting';
   #earlyFork: Fork | undefined;
-  #earlySdp: string | undefined;
+  /** One side has made another offer before the call was answered: the 2xx says nothing of the session any more. */
+  #isRevised = false;
   #stopWaiting: () => void = ignore;
   /** Resolves with what there is to wait for once the engine has said whether our 200 went out. */
   #acceptance: Promise<void> | undefined;
@@ -110,7 +110,7 @@ export class Call {
     this.#parts = parts;
     this.#people = { caller: caller.nickname, callee };
     this.#startedAtMs = context.clock.wallMs();
-    this.#media = new CallMedia(context.relay, randomUUID());
+    this.#offers = new Offers(context.relay);
     this.#legEvents = {
       ended: (leg, request) => {
         this.#hungUp(leg, request);
@@ -134,11 +134,12 @@ export class Call {
       },
     });
     this.#exchange = new Exchange({
-      media: this.#media,
+      media: () => this.#media,
       domain: context.domain.name,
       log: context.log,
       random: Math.random,
-      legOf: (side) => this.#legs[side],
+      legOf: (side) => this.#legs[side] ?? this.#earlyLeg(side),
+      mayReinvite: () => this.#state === 'up',
       vanished: (leg) => {
         this.#vanished(leg);
       },
@@ -149,6 +150,15 @@ export class Call {
     this.#liveness = new Liveness(context.clock, context.config.calls.dialogCheckSeconds, (leg) => {
       this.#vanished(leg);
     });
+    parts.request.on('update', (update: SipRequest, response: SipResponse) => {
+      // The caller may send this only once he has had an answer, by which we know him.
+      if (this.#legs.caller === undefined) refuseForNow(response);
+      else this.#legs.caller.handle(update, response);
+    });
+  }
+
+  get #media(): CallMedia {
+    return this.#offers.media;
   }
 
   /** The control connection that the call came by. */
@@ -163,9 +173,12 @@ export class Call {
   /** Rings every device. */
   start(): void {
     this.#attempt(async () => {
-      const { offer } = this.#parts;
-      const relayed = offer === undefined ? undefined : await this.#relayOffer(offer);
-      if (this.#state === 'starting') this.#ring(relayed);
+      const { offer, request, bindings } = this.#parts;
+      if (offer !== undefined) {
+        const places = bindings.map(({ sourceAddress }) => sourceAddress);
+        await this.#offers.prepare(offer, request.source_address, places);
+      }
+      if (this.#state === 'starting') this.#ring();
     });
   }
 
@@ -198,44 +211,47 @@ export class Call {
 
   // Ringing
 
-  #relayOffer(offer: string): Promise<string> {
-    const { request, deviceAddress: towards } = this.#parts;
-    // One offer for all devices: the relay's address is the one that suits the first.
-    return this.#media.offer('caller', offer, { receivedFrom: request.source_address, towards });
-  }
-
-  #ring(offer: string | undefined): void {
-    const { context, request, caller, bindings, transactions, hopHeaders } = this.#parts;
+  #ring(): void {
+    const { context, bindings } = this.#parts;
     this.#state = 'ringing';
     this.#stopWaiting = context.clock.after(this.#ringLimitMs(), () => {
       const headers = reason(408, 'No answer');
       const answer = { status: 480, headers };
       this.#end({ status: 480, by: 'switch', text: 'no answer', headers, answer });
     });
+    const branches = devicesOf(bindings).map((flows) => this.#branch(flows));
+    for (const start of branches) start();
+  }
+
+  /**
+   * A branch to one device by the first of its flows. The next one is tried when that leads nowhere (RFC 5626
+   * section 7), but not any more when the device has begun to answer.
+   *
+   * @returns starts it
+   */
+  #branch([flow, ...others]: readonly Binding[]): () => void {
+    if (flow === undefined) return ignore;
+    const { context, request, caller, callee, transactions, hopHeaders } = this.#parts;
+    const { clock, domain, location } = context;
+    const { media, sdp } = this.#offers.for(flow.sourceAddress);
+    const failed: ForkEvents['failed'] = (fork, failure) => {
+      forgetWhenGone(location, flow, failure);
+      const hasOther = others.length > 0 && isFlowFailure(failure) && !fork.hasAnswer;
+      if (this.#state === 'ringing' && hasOther) this.#branch(others)();
+      else this.#forkFailed(failure);
+    };
     const events = {
       provisional: this.#provisional.bind(this),
       answered: this.#answered.bind(this),
+      failed,
     };
-    const { clock, domain, location } = context;
-    const people = { sender: caller, recipient: this.#parts.callee };
-    const headers = { ...inviteHeaders(request, people, domain), ...hopHeaders, ...sdpType(offer) };
-    const invites = bindings.map((binding) => {
-      const failed: ForkEvents['failed'] = (_fork, failure) => {
-        forgetWhenGone(location, binding, failure);
-        this.#forkFailed(failure);
-      };
-      const fork = new Fork({
-        transactions,
-        clock,
-        events: { ...events, failed },
-        legEvents: this.#legEvents,
-      });
-      this.#forks.push(fork);
-      return { fork, target: targetOf(binding) };
-    });
-    for (const { fork, target } of invites) {
-      fork.start({ ...target, headers, body: offer, socket: this.socket });
-    }
+    const fork = new Fork({ transactions, clock, events, legEvents: this.#legEvents, media });
+    this.#forks.push(fork);
+    const people = { sender: caller, recipient: callee };
+    const headers = { ...inviteHeaders(request, people, domain), ...hopHeaders, ...sdpType(sdp) };
+    return () => {
+      fork.start({ ...targetOf(flow), headers, body: sdp, socket: this.socket });
+    };
   }
 
   /** Ours, or the caller's Expires when that is shorter (RFC 3261 section 13.2.1). */
@@ -255,17 +271,27 @@ export class Call {
   #provisional(fork: Fork, theirs: SipResponse): void {
     if (this.#state !== 'ringing') return;
     const sdp = theirs.body ?? '';
-    if (sdp === '' || this.#parts.offer === undefined) this.#ringBack(theirs);
-    else if (this.#earlyFork === undefined) {
+    const hasAnswer = sdp !== '' && this.#parts.offer !== undefined;
+    if (hasAnswer && this.#earlyFork === undefined && this.#mayBeHeard(fork)) {
       this.#earlyFork = fork;
-      this.#earlySdp = sdp;
-      void this.#passEarlyMedia(theirs, sdp);
-    }
+      void this.#passEarlyMedia(fork, theirs, sdp);
+    } else this.#ringBack(theirs);
   }
 
-  async #passEarlyMedia(theirs: SipResponse, sdp: string): Promise<void> {
+  /**
+   * Early media of one of several devices is a foretaste: another may take the call. So it is not for a caller whom we
+   * may tell nothing but reliably, when it would be the answer for good (RFC 3262 section 5); nor while a device is
+   * called that has another port of ours.
+   */
+  #mayBeHeard(fork: Fork): boolean {
+    const others = this.#forks.filter((other) => other !== fork && !other.isOver);
+    if (others.length > 0 && this.#provisionals.isRequired) return false;
+    return others.every(({ media }) => media === fork.media);
+  }
+
+  async #passEarlyMedia(fork: Fork, theirs: SipResponse, sdp: string): Promise<void> {
     try {
-      const answer = await this.#media.answer('callee', sdp);
+      const answer = await fork.media.answer('callee', sdp);
       if (this.#state === 'ringing') this.#ringBack(theirs, answer);
     } catch (error) {
       this.#parts.context.log.warn('call.early-media.failed', () => ({ error }));
@@ -273,9 +299,18 @@ export class Call {
     }
   }
 
-  #ringBack({ status, reason: phrase }: SipResponse, sdp?: string): void {
+  #ringBack(theirs: SipResponse, sdp?: string): void {
+    const { status, reason: phrase } = theirs;
     const headers = this.#calleeHeaders(undefined);
-    this.#provisionals.pass({ status, reason: phrase, headers, sdp });
+    const isAlone = this.#forks.filter((fork) => !fork.isOver).length === 1;
+    const mayBeReliable = isReliable(theirs) && (isAlone || sdp === undefined);
+    this.#provisionals.pass({
+      status,
+      reason: phrase,
+      headers,
+      sdp,
+      isReliable: mayBeReliable,
+    });
   }
 
   /** The engine knows no INVITE that this could answer: it was cancelled, and the CANCEL did not come through. */
@@ -303,6 +338,7 @@ export class Call {
       contact: sent.get('Contact'),
       socket: socketOf(request),
       names: dialogNames(sent, 'To', 'From'),
+      allow: headerOf(request, 'Allow'),
       transactions: this.#parts.transactions,
       events: this.#legEvents,
     });
@@ -332,24 +368,29 @@ export class Call {
     }
     this.#state = 'answering';
     this.#stopWaiting();
+    this.#provisionals.stop();
+    this.#offers.choose(fork.media);
     this.#legs.callee = leg;
     for (const other of this.#forks) {
       if (other !== fork) other.cancel(reason(200, 'Call completed elsewhere'));
     }
     const sdp = answer.response.body ?? '';
-    const early = fork === this.#earlyFork ? this.#earlySdp : undefined;
     this.#attempt(async () => {
       if (this.#parts.offer === undefined) await this.#offerToCaller(answer.response, acknowledge);
       else {
         acknowledge({});
-        await this.#answerToCaller(sdp === '' ? (early ?? '') : sdp);
+        await this.#answerToCaller(sdp === '' ? (fork.earlyAnswer(answer.response) ?? '') : sdp);
       }
     }, BAD_DEVICE_ANSWER);
   }
 
   async #answerToCaller(theirs: string): Promise<void> {
-    const sdp = await this.#media.answer('callee', theirs);
-    this.#whenAllowed(sdp);
+    const given = this.#provisionals.answer;
+    if (this.#isRevised) this.#whenAllowed('');
+    else {
+      const sdp = await this.#media.answer('callee', theirs);
+      this.#whenAllowed(given ?? sdp);
+    }
   }
 
   /** The caller left the offer to the callee's device; his answer comes in the ACK (RFC 3261 section 13.2.1). */
@@ -421,8 +462,7 @@ export class Call {
       return;
     }
     if (this.#state !== 'up') {
-      // RFC 3311 section 5.2: the caller's offer is not answered yet.
-      respond(response, { status: 500, headers: { 'Retry-After': '2' } });
+      this.#requestedEarly(leg, request, response);
       return;
     }
     const { method } = request;
@@ -437,6 +477,37 @@ export class Call {
     };
     const legs = { from: leg, to: this.#legs[otherSide(leg.side)] };
     void passOn(request, response, legs, options);
+  }
+
+  /**
+   * A request before the call is answered. UPDATE passes with another offer once the first has its answer on both
+   * sides for good, told reliably and acknowledged, and if both phones know UPDATE (RFC 3311 section 5.1): until the
+   * answer there is nothing else that could carry it.
+   */
+  #requestedEarly(leg: Leg, request: SipRequest, response: SipResponse): void {
+    const hasOffer = request.body !== undefined && request.body !== '';
+    const refusal = request.method === 'UPDATE' ? this.#refusalOfUpdate(leg, hasOffer) : 500;
+    if (refusal === 500) refuseForNow(response);
+    else if (refusal !== undefined) respond(response, { status: refusal });
+    else {
+      this.#isRevised ||= hasOffer;
+      this.#exchange.handle(leg, request, response);
+    }
+  }
+
+  #refusalOfUpdate({ side }: Leg, hasOffer: boolean): 491 | 500 | 504 | undefined {
+    if (!hasOffer) return undefined;
+    // The caller's offer waits for our answer: it is his that has no answer, and ours to the device.
+    if (this.#provisionals.answer === undefined) return side === 'caller' ? 500 : 491;
+    if (!this.#provisionals.isAgreed) return 491;
+    const other = otherSide(side);
+    const leg = this.#legs[other] ?? this.#earlyLeg(other);
+    return leg?.allows('UPDATE') === true ? undefined : 504;
+  }
+
+  /** The callee's side before the answer, when his device and the caller have agreed on a session. */
+  #earlyLeg(side: Side): Leg | undefined {
+    return side === 'callee' && this.#provisionals.isAgreed ? this.#earlyFork?.earlyLeg : undefined;
   }
 
   /** Which side this dialog is; undefined when it is none of this call's. */
@@ -555,7 +626,7 @@ export class Call {
     };
     context.log.info('call.ended', () => facts);
     try {
-      const statistics = await this.#media.release().catch(() => undefined);
+      const statistics = await this.#offers.release().catch(() => undefined);
       await record({ ...facts, statistics });
     } catch (error) {
       context.log.error('call.record.failed', () => ({ error }));
@@ -565,6 +636,12 @@ export class Call {
   }
 }
 
+/** RFC 3311 section 5.2: the offer of this side is not answered yet. */
+function refuseForNow(response: SipResponse): void {
+  const seconds = Math.floor(Math.random() * 10);
+  respond(response, { status: 500, headers: { 'Retry-After': String(seconds) } });
+}
+
 function ignore(): void {
-  // There is nothing to stop.
+  // There is nothing to stop, or to start.
 }

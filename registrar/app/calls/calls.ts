@@ -139,7 +139,6 @@ class Calls implements InstalledPart {
       transactions: this.#transactions,
       calleeAccount: accounts.find(callee),
       bindings,
-      deviceAddress: bindings[0]?.sourceAddress,
       hopHeaders: { [HOP_HEADER]: this.#hop(callee) },
       record: this.#record,
       over: (ended) => {

@@ -1,4 +1,5 @@
 /** Offers and answers inside a call that is up: re-INVITE and UPDATE pass from one side to the other, one at a time. */
+import { ProtocolError } from '../../../core/errors.ts';
 import type { Log } from '../../../core/log.ts';
 import type { SipHeaders, SipMessage, SipRequest, SipResponse } from '../srf.ts';
 import { headerOf, responseHeaders } from './headers.ts';
@@ -10,13 +11,19 @@ import { refusalOf } from './refusal.ts';
 import { respond } from './transactions.ts';
 import type { Acknowledge } from './transactions.ts';
 
+/** What a phone says that named UPDATE in Allow and does not know it. */
+const NOT_ALLOWED: ReadonlySet<number> = new Set([405, 501]);
+
 export type ExchangeOptions = {
-  readonly media: CallMedia;
+  /** The call's session in the relay. */
+  readonly media: () => CallMedia;
   readonly domain: string;
   readonly log: Log;
   /** 0 to 1, for the spread of Retry-After. */
   readonly random: () => number;
   readonly legOf: (side: Side) => Leg | undefined;
+  /** Not before the call is answered (RFC 3261 section 14.1). */
+  readonly mayReinvite: () => boolean;
   /** The other end of this leg is no more. */
   readonly vanished: (leg: Leg) => void;
   /** No agreement was reached on a session that is already up: the call cannot go on. */
@@ -125,7 +132,8 @@ export class Exchange {
   }
 
   async #passOn(asker: Asker, request: SipRequest, response: SipResponse): Promise<void> {
-    const { media, vanished, legOf } = this.#options;
+    const { vanished, legOf } = this.#options;
+    const media = this.#options.media();
     const peer = legOf(otherSide(asker.side));
     if (peer === undefined || peer.isOver) {
       respond(response, { status: 481 });
@@ -140,7 +148,7 @@ export class Exchange {
     try {
       const hasOffer = request.body !== undefined && request.body !== '';
       const offer = hasOffer ? await media.offer(asker.side, request.body) : undefined;
-      const answer = await peer.invite(offer, asker.identity);
+      const answer = await this.#ask(request.method, asked, offer);
       if (answer.status >= 300) {
         if (hasOffer) await media.restore();
         this.#passRefusal(response, answer);
@@ -156,20 +164,49 @@ export class Exchange {
     }
   }
 
+  /**
+   * An UPDATE goes on as an UPDATE to a phone that allows it, else as a re-INVITE, which every phone takes; nothing but
+   * UPDATE can change a session before the call is answered.
+   */
+  async #ask(
+    method: string,
+    { asker, peer }: Asked,
+    offer: string | undefined,
+  ): Promise<LegAnswer> {
+    const { mayReinvite } = this.#options;
+    if (method !== 'UPDATE' || offer === undefined) return peer.invite(offer, asker.identity);
+    if (peer.allows('UPDATE')) {
+      const answer = await peer.update(offer, asker.identity);
+      if (!NOT_ALLOWED.has(answer.status)) return answer;
+    }
+    if (mayReinvite()) return peer.invite(offer, asker.identity);
+    throw new ProtocolError('call.update.impossible', 'not before the call is answered', 504);
+  }
+
   /** The peer has answered our offer in its 2xx. */
   async #completeAnswered(asked: Asked, answer: LegAnswer): Promise<void> {
     answer.acknowledge({});
     const theirs = answer.response?.body ?? '';
-    const sdp = await this.#options.media.answer(asked.peer.side, theirs);
+    const sdp = await this.#answerOf(asked.peer.side, theirs);
     const isSent = await this.#accept(asked, sdp);
     if (!isSent) await this.#takeBack(asked);
+  }
+
+  /** @throws ProtocolError 502 for what is no answer: the fault is not that of the one who asks */
+  async #answerOf(side: Side, sdp: string): Promise<string> {
+    try {
+      return await this.#options.media().answer(side, sdp);
+    } catch (error) {
+      if (refusalOf(error, this.#options.domain)?.status !== 400) throw error;
+      throw new ProtocolError('call.answer.malformed', 'no answer from the other phone', 502);
+    }
   }
 
   /** The peer has made an offer in its 2xx; the answer will come in the ACK. */
   async #completeOffered(asked: Asked, answer: LegAnswer): Promise<void> {
     try {
       const theirs = answer.response?.body ?? '';
-      const sdp = await this.#options.media.offer(asked.peer.side, theirs);
+      const sdp = await this.#options.media().offer(asked.peer.side, theirs);
       this.#awaited = { answerer: asked.asker.side, acknowledge: answer.acknowledge };
       if (await this.#accept(asked, sdp)) return;
     } catch (error) {
@@ -197,7 +234,8 @@ export class Exchange {
 
   /** The offer was given up when the peer had accepted it already: tells the peer what held before. */
   async #takeBack({ asker, peer, before }: Asked): Promise<void> {
-    const { media, legOf } = this.#options;
+    const { legOf } = this.#options;
+    const media = this.#options.media();
     const leg = legOf(asker.side);
     if (before === undefined || peer.isOver || leg === undefined || leg.isOver) return;
     const answer = await peer.invite(await media.offer(asker.side, before));
@@ -208,7 +246,7 @@ export class Exchange {
 
   async #answerLate(side: Side, sdp: string, acknowledge: Acknowledge): Promise<void> {
     try {
-      acknowledge({ body: await this.#options.media.answer(side, sdp) });
+      acknowledge({ body: await this.#options.media().answer(side, sdp) });
     } catch (error) {
       acknowledge({});
       this.#logFailure('call.answer.failed', error);

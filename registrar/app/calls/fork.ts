@@ -2,8 +2,11 @@
 import type { Clock } from '../clock.ts';
 import type { SipHeaders, SipRequest, SipResponse } from '../srf.ts';
 import type { Failure } from './best-response.ts';
+import { EarlyDialogs, isReliable } from './early-dialogs.ts';
+import { headerOf } from './headers.ts';
 import { Leg } from './leg.ts';
 import type { LegEvents } from './leg.ts';
+import type { CallMedia } from './media.ts';
 import { dialogNames } from './replaces.ts';
 import { isInvented, respond } from './transactions.ts';
 import type { Acknowledge, Transactions } from './transactions.ts';
@@ -20,6 +23,7 @@ export type ForkRequest = {
 };
 
 export type ForkEvents = {
+  /** One of 101 to 199, once; a reliable one has been acknowledged. */
   provisional(fork: Fork, response: SipResponse): void;
   /** `leg` is up; whoever gets this must acknowledge. The fork counts as settled when the promise is. */
   answered(
@@ -32,10 +36,14 @@ export type ForkEvents = {
 export class Fork {
   /** Resolves when nothing more can come of this branch. */
   readonly settled: Promise<void>;
+  /** The session in the relay that this device is offered. */
+  readonly media: CallMedia;
   readonly #transactions: Transactions;
   readonly #clock: Clock;
   readonly #events: ForkEvents;
   readonly #legEvents: LegEvents;
+  readonly #early = new EarlyDialogs();
+  #earlyLeg: Leg | undefined;
   #resolveSettled: () => void = ignore;
   #sent: SipRequest | undefined;
   #isOver = false;
@@ -47,11 +55,13 @@ export class Fork {
     clock: Clock;
     events: ForkEvents;
     legEvents: LegEvents;
+    media: CallMedia;
   }) {
     this.#transactions = parts.transactions;
     this.#clock = parts.clock;
     this.#events = parts.events;
     this.#legEvents = parts.legEvents;
+    this.media = parts.media;
     this.settled = new Promise((resolve) => {
       this.#resolveSettled = resolve;
     });
@@ -60,6 +70,21 @@ export class Fork {
   /** Has had its final answer. */
   get isOver(): boolean {
     return this.#isOver;
+  }
+
+  /** The device has begun to answer the offer. */
+  get hasAnswer(): boolean {
+    return this.#early.hasAnswer;
+  }
+
+  /** What this device had answered before the 2xx, which need not say it again. */
+  earlyAnswer(success: SipResponse): string | undefined {
+    return this.#early.answerOf(success);
+  }
+
+  /** The early dialog in which our offer has its answer for good (RFC 3262 section 5): UPDATE may follow there. */
+  get earlyLeg(): Leg | undefined {
+    return this.#earlyLeg?.isOver === false ? this.#earlyLeg : undefined;
   }
 
   start(invite: ForkRequest): void {
@@ -78,7 +103,8 @@ export class Fork {
           this.#receive(response, acknowledge, socket);
         },
         update: (request, response) => {
-          answerEarlyUpdate(request, response);
+          if (this.earlyLeg === undefined) answerEarlyUpdate(request, response);
+          else this.earlyLeg.handle(request, response);
         },
       },
     );
@@ -98,6 +124,7 @@ export class Fork {
   abandon(): void {
     this.#isOver = true;
     this.#stopWaiting();
+    this.#earlyLeg?.abandon();
     this.#resolveSettled();
   }
 
@@ -112,7 +139,7 @@ export class Fork {
   #receive(response: SipResponse, acknowledge: Acknowledge, socket: unknown): void {
     if (this.#isOver) return;
     if (response.status < 200) {
-      this.#events.provisional(this, response);
+      this.#provisional(response, acknowledge, socket);
       return;
     }
     if (response.status >= 300) {
@@ -122,22 +149,51 @@ export class Fork {
     }
     this.#isOver = true;
     this.#stopWaiting();
-    const leg = new Leg({
+    const leg = this.#confirmedLeg(response, socket);
+    void this.#events.answered(this, { response, leg, acknowledge }).finally(this.#resolveSettled);
+  }
+
+  #provisional(response: SipResponse, acknowledge: Acknowledge, socket: unknown): void {
+    const isNews = this.#early.note(response);
+    if (!isNews) return;
+    if (isReliable(response)) {
+      acknowledge({});
+      const hasAnswer = this.#early.answerOf(response) !== undefined;
+      if (hasAnswer) this.#earlyLeg ??= this.#legOf(response, socket);
+    }
+    if (this.#early.count > 1) {
+      // A request would reach any of them: all have the same Call-ID and our tag.
+      this.#earlyLeg?.abandon();
+    }
+    this.#events.provisional(this, response);
+  }
+
+  #confirmedLeg(response: SipResponse, socket: unknown): Leg {
+    const early = this.#earlyLeg;
+    const names = dialogNames(response, 'From', 'To');
+    if (early?.isOver === false && names !== undefined && early.isNamed(names)) return early;
+    early?.abandon();
+    return this.#legOf(response, socket);
+  }
+
+  #legOf(response: SipResponse, socket: unknown): Leg {
+    return new Leg({
       side: 'callee',
       dialogId: response.stackDialogId ?? '',
       contact: this.#sent?.get('Contact'),
       socket,
       names: dialogNames(response, 'From', 'To'),
+      allow: headerOf(response, 'Allow'),
       transactions: this.#transactions,
       events: this.#legEvents,
     });
-    void this.#events.answered(this, { response, leg, acknowledge }).finally(this.#resolveSettled);
   }
 
   #fail(failure: Failure): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#stopWaiting();
+    this.#earlyLeg?.abandon();
     this.#events.failed(this, failure);
     this.#resolveSettled();
   }

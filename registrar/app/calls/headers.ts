@@ -84,6 +84,12 @@ export function headerOf(message: HeaderSource, name: string): string | undefine
   return value?.replace(/\s*[\r\n]+\s*/g, ' ').trim();
 }
 
+/** Whether a list of tokens, such as that of Allow or Supported, has this one; cases are the same. */
+export function listsToken(list: string | undefined, token: string): boolean {
+  const wanted = token.toLowerCase();
+  return list?.split(',').some((element) => element.trim().toLowerCase() === wanted) ?? false;
+}
+
 /** Those of `names` that the message has. */
 export function copied(message: HeaderSource, names: readonly string[]): SipHeaders {
   const headers: SipHeaders = {};

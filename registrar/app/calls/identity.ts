@@ -4,7 +4,7 @@ import type { Account } from '../accounts/accounts.ts';
 import type { Domain } from '../domain.ts';
 import type { SipHeaders, SipRequest } from '../srf.ts';
 import { copied, headerOf, INVITE_HEADERS } from './headers.ts';
-import { ALLOW, SUPPORTED } from './leg.ts';
+import { ALLOW, SUPPORTED, SUPPORTED_WITHOUT_OFFER } from './leg.ts';
 
 const MAX_FORWARDS = 70;
 
@@ -42,12 +42,13 @@ export function inviteHeaders(
   people: { readonly sender: Account; readonly recipient: string },
   domain: Domain,
 ): SipHeaders {
+  const hasOffer = request.body !== undefined && request.body !== '';
   return {
     ...copied(request, INVITE_HEADERS),
     ...personHeaders(request, people, domain),
     Contact: `<${contactUri(domain.uriOf(people.sender.nickname))}>`,
     Allow: ALLOW,
-    Supported: SUPPORTED,
+    Supported: hasOffer ? SUPPORTED : SUPPORTED_WITHOUT_OFFER,
   };
 }
 

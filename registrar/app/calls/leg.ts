@@ -1,14 +1,23 @@
 /** One side of a call: a dialog (RFC 3261 section 12) with a phone, in which the switch is the other end. */
 import type { SipHeaders, SipRequest, SipResponse } from '../srf.ts';
+import { headerOf, listsToken } from './headers.ts';
+import type { HeaderSource } from './headers.ts';
 import type { Side } from './media.ts';
 import { isInvented, respond } from './transactions.ts';
 import type { Acknowledge, DialogEntry, Transactions } from './transactions.ts';
 
 /** What we can do in a dialog, for Allow. */
-export const ALLOW = 'INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, NOTIFY, REFER, UPDATE';
+export const ALLOW =
+  'INVITE, ACK, CANCEL, BYE, PRACK, OPTIONS, INFO, MESSAGE, NOTIFY, REFER, UPDATE';
 
 /** What phones can use in a call beyond RFC 3261, for Supported. */
-export const SUPPORTED = 'replaces';
+export const SUPPORTED = 'replaces, 100rel';
+
+/**
+ * The same when the other side makes the offer: it would do so in a reliable provisional answer (RFC 3262 section 5),
+ * and want ours in the PRACK, long before whoever calls has said anything.
+ */
+export const SUPPORTED_WITHOUT_OFFER = 'replaces';
 
 export type LegEvents = {
   /** The phone hung up, or the engine gave the dialog up; answered already. */
@@ -38,6 +47,8 @@ export type LegOptions = {
   readonly socket: unknown;
   /** What names the dialog on the wire, for Replaces (RFC 3891). */
   readonly names?: DialogNames | undefined;
+  /** Allow, as the phone wrote it when the dialog began. */
+  readonly allow?: string | undefined;
   readonly transactions: Transactions;
   readonly events: LegEvents;
 };
@@ -55,12 +66,14 @@ export class Leg implements DialogEntry {
   readonly #options: LegOptions;
   #isOver = false;
   #heard = 0;
+  #allow: string | undefined;
   #inviteSent: SipRequest | undefined;
 
   constructor(options: LegOptions) {
     this.id = options.dialogId;
     this.side = options.side;
     this.#options = options;
+    this.#allow = options.allow;
     options.transactions.addDialog(this);
   }
 
@@ -78,6 +91,11 @@ export class Leg implements DialogEntry {
     return this.#options.contact;
   }
 
+  /** Whether the phone has said that it takes requests of this method. */
+  allows(method: string): boolean {
+    return listsToken(this.#allow, method);
+  }
+
   isNamed({ callId, localTag, remoteTag }: DialogNames): boolean {
     const { names } = this.#options;
     return names?.callId === callId && names.localTag === localTag && names.remoteTag === remoteTag;
@@ -87,6 +105,7 @@ export class Leg implements DialogEntry {
   handle(request: SipRequest, response: SipResponse): void {
     const { events } = this.#options;
     this.#heard++;
+    this.#noteAllow(request);
     switch (request.method) {
       case 'ACK':
         events.acknowledged(this, request);
@@ -131,6 +150,7 @@ export class Leg implements DialogEntry {
           },
           response: (response, acknowledge) => {
             if (!isInvented(response)) this.#heard++;
+            if (response.status < 300) this.#noteAllow(response);
             if (response.status >= 200) settle(answerOf(response, acknowledge));
           },
           update: (request, response) => {
@@ -143,9 +163,12 @@ export class Leg implements DialogEntry {
 
   /** re-INVITE; without `sdp` the phone makes the offer. The 2xx is for the caller of this to acknowledge. */
   invite(sdp: string | undefined, more: SipHeaders = {}): Promise<LegAnswer> {
-    const contact = this.#options.contact;
-    const headers: SipHeaders = contact === undefined ? {} : { Contact: contact };
-    return this.request('INVITE', { ...headers, Allow: ALLOW, ...sdpType(sdp), ...more }, sdp);
+    return this.request('INVITE', { ...this.#refreshHeaders(sdp), ...more }, sdp);
+  }
+
+  /** UPDATE with an offer (RFC 3311); only for a phone that allows it. */
+  update(sdp: string, more: SipHeaders = {}): Promise<LegAnswer> {
+    return this.request('UPDATE', { ...this.#refreshHeaders(sdp), ...more }, sdp);
   }
 
   /** Gives up a re-INVITE that is on its way, because its originator did. */
@@ -165,6 +188,16 @@ export class Leg implements DialogEntry {
   abandon(): void {
     this.#isOver = true;
     this.#remove();
+  }
+
+  #refreshHeaders(sdp: string | undefined): SipHeaders {
+    const contact = this.#options.contact;
+    const headers: SipHeaders = contact === undefined ? {} : { Contact: contact };
+    return { ...headers, Allow: ALLOW, ...sdpType(sdp) };
+  }
+
+  #noteAllow(message: HeaderSource): void {
+    this.#allow = headerOf(message, 'Allow') ?? this.#allow;
   }
 
   #remove(): void {

@@ -42,7 +42,8 @@ export function dialogNames(
   return { callId, localTag, remoteTag };
 }
 
-function tagIn(value: string | undefined): string | undefined {
+/** The tag of a From or To; undefined when it has none, or cannot be read. */
+export function tagIn(value: string | undefined): string | undefined {
   if (value === undefined) return undefined;
   try {
     return NameAddr.parse(value).tag;

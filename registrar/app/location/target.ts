@@ -16,6 +16,29 @@ export function targetOf(binding: Binding): Target {
   return { uri, proxy: `sip:${host}:${sourcePort}` };
 }
 
+/**
+ * The devices behind these bindings, each with the ways to it in their order: several bindings with one instance are
+ * flows of one device, which gets a request by one of them at a time (RFC 5626 section 7).
+ */
+export function devicesOf(bindings: readonly Binding[]): readonly (readonly Binding[])[] {
+  const devices = new Map<string, Binding[]>();
+  for (const binding of bindings) {
+    const { instanceId, contactUri } = binding;
+    const key = instanceId === undefined ? `contact ${contactUri}` : `instance ${instanceId}`;
+    const flows = devices.get(key);
+    if (flows === undefined) devices.set(key, [binding]);
+    else flows.push(binding);
+  }
+  return [...devices.values()];
+}
+
+type Unreached = { readonly status: number; readonly isUnreachable: boolean };
+
+/** Whether another flow of the same device may be tried now: this one has failed, the device has not spoken. */
+export function isFlowFailure({ status, isUnreachable }: Unreached): boolean {
+  return isUnreachable || status === 408 || status === 430;
+}
+
 /** The engine's own words for a device whose connection has closed; RFC 5626 section 5.3.1 calls it 430. */
 const CONNECTION_GONE: ReadonlySet<number> = new Set([410, 430]);
 
@@ -23,7 +46,7 @@ const CONNECTION_GONE: ReadonlySet<number> = new Set([410, 430]);
 export function forgetWhenGone(
   location: Pick<Location, 'forget'>,
   binding: Binding,
-  failure: { readonly status: number; readonly isUnreachable: boolean },
+  failure: Unreached,
 ): void {
   if (failure.isUnreachable && CONNECTION_GONE.has(failure.status)) location.forget(binding);
 }

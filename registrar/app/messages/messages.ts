@@ -7,7 +7,8 @@ import { copied, MESSAGE_HEADERS, reason, warning } from '../calls/headers.ts';
 import { personHeaders } from '../calls/identity.ts';
 import { isInvented, respond } from '../calls/transactions.ts';
 import type { InstalledPart, SwitchContext } from '../context.ts';
-import { forgetWhenGone, targetOf } from '../location/target.ts';
+import type { Binding } from '../location/location.ts';
+import { devicesOf, forgetWhenGone, isFlowFailure, targetOf } from '../location/target.ts';
 import type { Target } from '../location/target.ts';
 import { sendRequest } from '../srf.ts';
 import type { SipHeaders, SipRequest, SipResponse } from '../srf.ts';
@@ -115,10 +116,12 @@ class Messages implements InstalledPart {
       ...personHeaders(request, { sender, recipient }, domain),
     };
     const failures: Failure[] = [];
-    const attempts = location.bindingsOf(recipient).map(async (binding) => {
-      const failure = await this.#sendTo(targetOf(binding), headers, body);
+    let isDecided = false;
+    const attempts = devicesOf(location.bindingsOf(recipient)).map(async (flows) => {
+      const failure = await this.#sendToDevice(flows, (flow) =>
+        isDecided ? undefined : this.#sendTo(targetOf(flow), headers, body),
+      );
       if (failure === undefined) return;
-      forgetWhenGone(location, binding, failure);
       failures.push(failure);
       throw new NotDelivered();
     });
@@ -133,6 +136,7 @@ class Messages implements InstalledPart {
       () => 'refused' as const,
     );
     const outcome = await Promise.race([anyDevice, limit, this.#closing]);
+    isDecided = true;
     stopClock?.();
     if (outcome === 'taken') respond(response, { status: 200 });
     else await this.#giveUp(response, message, failures);
@@ -157,6 +161,26 @@ class Messages implements InstalledPart {
       };
       respond(response, isKept ? { status: 202 } : nobody);
     } else respond(response, verdict.answer);
+  }
+
+  /**
+   * By one flow after the other (RFC 5626 section 7).
+   *
+   * @param send - not called any more once it has resolved with nothing
+   * @returns why not; nothing when the device took it
+   */
+  async #sendToDevice(
+    flows: readonly Binding[],
+    send: (flow: Binding) => Promise<Failure | undefined> | undefined,
+  ): Promise<Failure | undefined> {
+    let failure: Failure | undefined;
+    for (const flow of flows) {
+      failure = await send(flow);
+      if (failure === undefined) return undefined;
+      forgetWhenGone(this.#context.location, flow, failure);
+      if (!isFlowFailure(failure)) break;
+    }
+    return failure;
   }
 
   /** @returns why not; nothing when the device took it */

@@ -8,9 +8,10 @@ import { parseUri } from '../../../core/sip/uri.ts';
 import type { Account } from '../accounts/accounts.ts';
 import { isSdp } from '../calls/exchange.ts';
 import { copied, headerOf, MESSAGE_HEADERS, warning } from '../calls/headers.ts';
-import { respond, Transactions } from '../calls/transactions.ts';
+import { isInvented, respond, Transactions } from '../calls/transactions.ts';
 import type { InstalledPart, SwitchContext } from '../context.ts';
-import { targetOf } from '../location/target.ts';
+import type { Binding } from '../location/location.ts';
+import { devicesOf, isFlowFailure, targetOf } from '../location/target.ts';
 import { sendRequest, type SipRequest, type SipResponse } from '../srf.ts';
 
 const SHUTDOWN = { cause: 503, text: 'Server is shutting down' };
@@ -291,25 +292,40 @@ class Rooms {
       sources.has(`${sourceAddress}:${sourcePort}`),
     );
     const headers = { ...message.headers, To: `<${this.#context.domain.uriOf(nickname)}>` };
-    for (const binding of present.length > 0 ? present : bindings) {
-      void this.#send({ ...targetOf(binding), headers, body: message.body });
+    for (const flows of devicesOf(present.length > 0 ? present : bindings)) {
+      void this.#sendToDevice(flows, { headers, body: message.body });
     }
   }
 
+  /** By one flow after the other, as long as they lead nowhere (RFC 5626 section 7). */
+  async #sendToDevice(
+    flows: readonly Binding[],
+    message: { readonly headers: Record<string, string>; readonly body: string },
+  ): Promise<void> {
+    for (const flow of flows) {
+      const hasArrived = await this.#send({ ...targetOf(flow), ...message });
+      if (hasArrived) return;
+    }
+  }
+
+  /** @returns false when another flow of the same device may be tried */
   async #send(message: {
     readonly uri: string;
     readonly proxy?: string;
     readonly headers: Record<string, string>;
     readonly body: string;
-  }): Promise<void> {
+  }): Promise<boolean> {
     this.#deliveries++;
     try {
       const answer = await sendRequest(this.#context.srf, { method: 'MESSAGE', ...message });
       if (answer.status >= 300) {
         this.#context.log.info('rooms.text.refused', () => ({ status: answer.status }));
       }
+      const isUnreachable = answer.status >= 300 && isInvented(answer);
+      return !isFlowFailure({ status: answer.status, isUnreachable });
     } catch (error) {
       this.#context.log.warn('rooms.text.failed', () => ({ error }));
+      return true;
     } finally {
       this.#deliveries--;
     }
