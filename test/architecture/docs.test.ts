@@ -87,6 +87,12 @@ function pathsIn(file: string): string[] {
   ];
 }
 
+/** A cell that is nothing but paths in code, with commas between; empty when it is anything else. */
+function pathsAsListed(cell: string): string[] {
+  const paths = cell.split(', ').map((word) => /^`([^`]+)`$/.exec(word)?.[1] ?? '');
+  return paths.includes('') ? [] : paths;
+}
+
 describe('documents', () => {
   it('list every error code, and none that is not there', () => {
     assert.deepEqual(listed('docs/errors.md'), literals(isErrorCode));
@@ -128,9 +134,41 @@ describe('documents', () => {
       }
     }
     const rows = new Set(
-      [...textOf('docs/rfc.md').matchAll(/^\| (\d{3,4}) /gm)].map(([, n = '']) => n),
+      [...textOf('docs/rfc.md').matchAll(/^(?:## RFC|\|) (\d{3,4})(?= |:)/gm)].map(
+        ([, number = '']) => number,
+      ),
     );
     assert.deepEqual([...rows].sort(), [...cited].sort());
+  });
+
+  it('say in each row of docs/rfc.md where it is done and what holds it, or that it is not done', () => {
+    const sections = textOf('docs/rfc.md').split(/^##+ /m);
+    let rows = 0;
+    for (const section of sections) {
+      const notes = [...section.matchAll(/^(\d+)\. /gm)].map(([, number = '']) => number);
+      const used: string[] = [];
+      for (const [line] of section.matchAll(/^\| .*\|$/gm)) {
+        const cells = line.split(/(?<!\\)\|/).map((cell) => cell.trim());
+        const [doneIn = '', heldBy = '', note = ''] = cells.slice(-4, -1);
+        if (doneIn === 'done in' || /^-+$/.test(doneIn)) continue;
+        rows += 1;
+        const sources = pathsAsListed(doneIn);
+        const tests = pathsAsListed(heldBy);
+        assert.ok(doneIn === '**not done**' || sources.length > 0, line);
+        assert.ok(heldBy === 'none' || tests.length > 0, line);
+        assert.ok(
+          sources.every((file) => SOURCE_FOLDERS.includes(file.split('/')[0] ?? '')),
+          line,
+        );
+        assert.ok(
+          tests.every((file) => file.startsWith('test/')),
+          line,
+        );
+        if (note !== '') used.push(note);
+      }
+      assert.deepEqual(used, notes, section.slice(0, 40));
+    }
+    assert.ok(rows > 100, `only ${rows} rows were read`);
   });
 
   it('show commands that exist', () => {
