@@ -4,6 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { parse as parseToml } from 'smol-toml';
 import { CONFIG_KEYS } from '../../../config/keys.ts';
+import { listeningPlaces } from '../../../config/listeners.ts';
 import { loadConfig, type ConfigSources } from '../../../config/load.ts';
 import { ConfigError } from '../../../core/errors.ts';
 
@@ -125,6 +126,252 @@ describe('configuration', () => {
     assert.equal(withFile.engine.secret, 'from a file');
     const file = write('[engine]\nsecret = "x"\n');
     assert.match(messageOf({ file, environment: {} }), /engine\.secret .*does not belong/);
+  });
+
+  describe('of further applications', () => {
+    const environment = { PARLEY_APPLICATIONS_SECRET: 'a-secret' };
+    const long = { PARLEY_APPLICATIONS_SECRET: 'sixteen-letters-at-least' };
+
+    it('is complete with a port and a secret', () => {
+      const { applications } = loadConfig({ environment, flags: { 'applications.port': '9022' } });
+      assert.deepEqual(applications, {
+        ...loadConfig({ environment: {} }).applications,
+        port: 9022,
+        secret: 'a-secret',
+      });
+      const file = write('[applications]\nport = 9022\nsecret = "x"\n');
+      assert.match(
+        messageOf({ file, environment: {} }),
+        /applications\.secret .*does not belong into .*PARLEY_APPLICATIONS_SECRET/,
+      );
+      const secretFile = path.join(folder, 'secret');
+      writeFileSync(secretFile, 'from-a-file\n');
+      const flags = { 'applications.port': '9022', 'applications.secretFile': secretFile };
+      assert.equal(loadConfig({ environment: {}, flags }).applications.secret, 'from-a-file');
+    });
+
+    it('reads handlers, with * for all other methods', () => {
+      const file = write(
+        `[[applications.handlers]]
+        method = "INVITE"
+        uri = "http://192.0.2.1:8080/route"
+        [[applications.handlers]]
+        uri = "tls://app.example.org"
+        [[applications.handlers]]
+        method = "MESSAGE"
+        uri = "tcp://127.0.0.1:9021"`,
+      );
+      assert.deepEqual(loadConfig({ file, environment }).applications.handlers, [
+        { method: 'INVITE', uri: 'http://192.0.2.1:8080/route', withBody: false },
+        { method: '*', uri: 'tls://app.example.org', withBody: false },
+        { method: 'MESSAGE', uri: 'tcp://127.0.0.1:9021', withBody: false },
+      ]);
+    });
+
+    it('needs no secret while only web servers are asked', () => {
+      const file = write('[[applications.handlers]]\nuri = "https://example.org/route"\n');
+      assert.equal(loadConfig({ file, environment: {} }).applications.secret, undefined);
+    });
+
+    it('never tells the secret in a fault', () => {
+      const bad = { PARLEY_APPLICATIONS_SECRET: 'pass|word' };
+      const message = messageOf({ environment: bad, flags: { 'applications.port': '9022' } });
+      assert.match(message, /applications\.secret \(PARLEY_APPLICATIONS_SECRET\): must be .*ASCII/);
+      assert.ok(!message.includes('pass|word'), message);
+    });
+
+    const refused: readonly (readonly [what: string, toml: string, fault: RegExp])[] = [
+      [
+        'a port without a secret',
+        'port = 9022',
+        /^bad configuration: applications\.secretFile .*must present a secret: set secretFile or PARLEY_APPLICATIONS_SECRET$/,
+      ],
+      [
+        'an application to connect to without a secret',
+        'handlers = [{ uri = "tcp://127.0.0.1" }]',
+        /applications\.secretFile .*must present a secret/,
+      ],
+      [
+        'a secret in the clear on every address',
+        'port = 9022\naddress = "0.0.0.0"',
+        /^bad configuration: applications\.tls .*in the clear: set applications\.tls = true, or applications\.address = "127\.0\.0\.1" instead of "0\.0\.0\.0"$/,
+      ],
+      [
+        'the same on one address of IPv6',
+        'port = 9022\naddress = "2001:db8::1"',
+        /applications\.tls .*instead of "2001:db8::1"/,
+      ],
+      [
+        'a short secret where strangers can try',
+        'port = 9022\naddress = "192.0.2.1"\ntls = true',
+        /^bad configuration: applications\.secretFile .*at 192\.0\.2\.1: make it 16 characters at least$/,
+      ],
+      [
+        'an application far away without TLS',
+        'handlers = [{ uri = "tcp://192.0.2.7:9021" }]',
+        /applications\.handlers\.0\.uri .*in the clear: write tls:\/\/ instead of "tcp:\/\/192\.0\.2\.7:9021"/,
+      ],
+      [
+        'a handler that is nowhere',
+        'handlers = [{ uri = "ftp://127.0.0.1" }]',
+        /applications\.handlers\.0\.uri .*must be tcp:.*web server, not "ftp:\/\/127\.0\.0\.1"/,
+      ],
+      ['port 0 of a handler', 'handlers = [{ uri = "tcp://127.0.0.1:0" }]', /handlers\.0\.uri/],
+      [
+        'a handler for no method',
+        'handlers = [{ method = "IN VITE", uri = "tcp://127.0.0.1" }]',
+        /applications\.handlers\.0\.method .*must be a method.*not "IN VITE"/,
+      ],
+      [
+        'two handlers for one method',
+        'handlers = [{ method = "invite", uri = "tcp://[::1]" }, { method = "INVITE", uri = "tcp://localhost" }]',
+        /applications\.handlers .*there are two for INVITE: leave one of them out/,
+      ],
+      [
+        'methods for nobody',
+        'methods = ["INVITE"]',
+        /applications\.methods .*nobody could take them: set applications\.port or applications\.handlers/,
+      ],
+      ['no method', 'port = 9022\nmethods = ["*"]', /applications\.methods\.0 .*not "\*"/],
+      [
+        'a certificate without TLS',
+        'port = 9022\ncertificateFile = "c.pem"\nkeyFile = "k.pem"',
+        /applications\.certificateFile .*means nothing without TLS: set applications\.tls = true/,
+      ],
+      [
+        'a certificate without its key',
+        'port = 9022\ntls = true\ncertificateFile = "c.pem"',
+        /applications\.keyFile .*go together/,
+      ],
+      ['a key that is unknown', 'prot = 9022', /applications\.prot .*no such setting/],
+    ];
+    for (const [what, toml, fault] of refused) {
+      it(`refuses ${what}`, () => {
+        const file = write(`[applications]\n${toml}\n`);
+        const secret = what.startsWith('a short') ? environment : long;
+        const given = what.endsWith('without a secret') ? {} : secret;
+        assert.match(messageOf({ file, environment: given }), fault);
+      });
+    }
+
+    it('accepts an address for all with TLS and a long secret', () => {
+      const file = write('[applications]\nport = 9022\naddress = "0.0.0.0"\ntls = true\n');
+      assert.ok(loadConfig({ file, environment: long }).applications.tls);
+    });
+
+    it('belongs to the embedded engine', () => {
+      const flags = {
+        'engine.mode': 'drachtio',
+        'applications.port': '9022',
+        'applications.callRecords': 'yes',
+      };
+      const both = { ...environment, PARLEY_ENGINE_SECRET: 'x' };
+      assert.match(
+        messageOf({ environment: both, flags }),
+        /applications\.port \(command line\): belongs to the embedded engine; .*drachtio-server, or leave it out here$/,
+      );
+    });
+  });
+
+  describe('of sockets', () => {
+    const sip = (toml: string): ConfigSources => ({
+      file: write(`[sip]\n${toml}\n`),
+      environment: {},
+    });
+    const one = '[[sip.listeners]]\ntransport = "udp"\naddress = "192.0.2.1"\n';
+
+    it('takes further ones with ports and external addresses of their own', () => {
+      const { sip: settings, tls } = loadConfig(
+        sip(
+          `listenAddresses = ["127.0.0.1"]\nexternalAddress = "203.0.113.1"\n${one}port = 5070
+          [[sip.listeners]]\ntransport = "wss"\naddress = "::1"\nport = 443
+          externalAddress = "2001:db8::1"\nexternalPort = 8443`,
+        ),
+      );
+      assert.deepEqual(
+        listeningPlaces({ sip: settings, tls }).map(({ transport, address, port, external }) =>
+          [transport, address, port, external?.address, external?.port].join(' '),
+        ),
+        [
+          'udp 127.0.0.1 5060 203.0.113.1 5060',
+          'tcp 127.0.0.1 5060 203.0.113.1 5060',
+          'tls 127.0.0.1 5061 203.0.113.1 5061',
+          'udp 192.0.2.1 5070  ',
+          'wss ::1 443 2001:db8::1 8443',
+        ],
+      );
+    });
+
+    it('can do without the simple ones, but not without any', () => {
+      const { sip: settings, tls } = loadConfig(sip(`listenAddresses = []\n${one}port = 5060`));
+      assert.equal(listeningPlaces({ sip: settings, tls }).length, 1);
+      assert.match(
+        messageOf(sip('listenAddresses = []')),
+        /sip\.listenAddresses .*nowhere to listen: give addresses here, or sip\.listeners/,
+      );
+    });
+
+    it('takes the same port for UDP and TCP, on other addresses, and of the other family', () => {
+      const further = ['"tcp"', '"udp"'].map(
+        (transport) =>
+          `[[sip.listeners]]\ntransport = ${transport}\naddress = "::1"\nport = 5060\n`,
+      );
+      const other = `${one}port = 5060\n`;
+      const sources = sip(`listenAddresses = ["127.0.0.1"]\n${further.join('')}${other}`);
+      assert.equal(loadConfig(sources).sip.listeners.length, 3);
+    });
+
+    const refused: readonly (readonly [what: string, toml: string, fault: RegExp])[] = [
+      [
+        'what a wildcard has already',
+        `${one}port = 5060`,
+        /^bad configuration: sip\.listeners\.0 .*192\.0\.2\.1 port 5060 is taken by sip\.port already: choose another port$/,
+      ],
+      [
+        'TLS and TCP on one port',
+        `[[sip.listeners]]\ntransport = "wss"\naddress = "0.0.0.0"\nport = 5061`,
+        /sip\.listeners\.0 .*is taken by tls\.port/,
+      ],
+      [
+        'two of the list on one port',
+        `listenAddresses = []\n${one}port = 1\n${one}port = 1`,
+        /sip\.listeners\.1 .*is taken by sip\.listeners\.0/,
+      ],
+      [
+        'the same address twice',
+        'listenAddresses = ["::1", "::1"]',
+        /sip\.port .*taken by sip\.port/,
+      ],
+      [
+        'a transport that is none',
+        `${one.replace('udp', 'sctp')}port = 1`,
+        /0\.transport .*"sctp"/,
+      ],
+      ['a port of chance', `${one}port = 0`, /sip\.listeners\.0\.port .*not 0/],
+      ['a name as address', `${one.replace('192.0.2.1', 'host')}port = 1`, /0\.address .*"host"/],
+      [
+        'an external port without its address',
+        `${one}port = 1\nexternalPort = 2`,
+        /sip\.listeners\.0\.externalPort .*means nothing without externalAddress/,
+      ],
+      [
+        'an external address of the other family',
+        `${one}port = 1\nexternalAddress = "::1"`,
+        /sip\.listeners\.0\.externalAddress .*::1 is not of the same family as address 192\.0\.2\.1/,
+      ],
+    ];
+    for (const [what, toml, fault] of refused) {
+      it(`refuses ${what}`, () => {
+        assert.match(messageOf(sip(toml)), fault);
+      });
+    }
+
+    it('keeps the port of applications free', () => {
+      const flags = { 'applications.port': '5061' };
+      const environment = { PARLEY_APPLICATIONS_SECRET: 'x' };
+      const message = messageOf({ environment, flags });
+      assert.match(message, /applications\.port .*127\.0\.0\.1 port 5061 is taken by tls\.port/);
+    });
   });
 
   it('does not mind the variables of the softphone', () => {
