@@ -5,7 +5,7 @@ import type { RoomDefinition } from './room-directory.ts';
 import type { Roster, RosterUser } from './roster-document.ts';
 import type { RosterSubscription } from './roster-subscription.ts';
 
-/** At most one roster document a second goes to each subscriber (RFC 4575 section 4.6). */
+/** At most one roster document a second goes to each subscriber (RFC 4575 section 3.9). */
 const NOTIFY_INTERVAL_MS = 1000;
 
 export class Room {
