@@ -33,6 +33,10 @@ export class Flow {
   unsentBytes = 0;
   openedAtMs = 0;
   lastUsedMs = 0;
+  /** When the last bytes came, keep-alives included. */
+  lastHeardMs = 0;
+  /** A peer that promised keep-alives and is silent for longer is gone (RFC 5626 §5.4); `undefined`: it promised none. */
+  silenceLimitMs: number | undefined;
   /** A whole message has come. */
   hasSpoken = false;
   /** When the message began that has not come to its end; `undefined` between messages. */

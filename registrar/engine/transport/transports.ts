@@ -235,12 +235,15 @@ export class Transports implements TimerOwner {
     this.#startSweeping();
   }
 
-  #faultOf(flow: Flow): 'stalledMessage' | 'silentConnection' | undefined {
+  #faultOf(flow: Flow): 'stalledMessage' | 'silentConnection' | 'flowTimer' | undefined {
     const { nowMs, timers } = this.#context;
     const { stalledSinceMs } = flow;
     const isStalled =
       stalledSinceMs !== undefined && stalledSinceMs + timers.stalledMessageMs <= nowMs;
     if (isStalled) return 'stalledMessage';
+    if (flow.bindings > 0 && flow.lastHeardMs + (flow.silenceLimitMs ?? Infinity) <= nowMs) {
+      return 'flowTimer';
+    }
     const isSilent = !flow.isOutbound && !flow.hasSpoken;
     return isSilent && flow.openedAtMs + timers.firstMessageMs <= nowMs
       ? 'silentConnection'
@@ -293,7 +296,7 @@ export class Transports implements TimerOwner {
   #receive(id: FlowId, bytes: Buffer): void {
     const flow = this.#flows.get(id);
     if (flow === undefined || flow.state === 'closed') return;
-    flow.lastUsedMs = this.#context.nowMs;
+    flow.lastUsedMs = flow.lastHeardMs = this.#context.nowMs;
     const { framer } = flow;
     if (framer === undefined) {
       this.#receiveWhole(flow, bytes);
@@ -339,7 +342,7 @@ export class Transports implements TimerOwner {
   }
 
   #add(flow: Flow): void {
-    flow.openedAtMs = flow.lastUsedMs = this.#context.nowMs;
+    flow.openedAtMs = flow.lastUsedMs = flow.lastHeardMs = this.#context.nowMs;
     this.#flows.set(flow.id, flow);
     this.#flowByRemote.set(remoteKey(flow.hop.transport, flow.hop.remote), flow);
     this.#startSweeping();

@@ -5,10 +5,12 @@ import { ParseError } from '../../../core/errors.ts';
 import type { NameAddr } from '../../../core/sip/name-addr.ts';
 import type { SipMessage } from '../../../core/sip/message.ts';
 import type { SipUri } from '../../../core/sip/uri.ts';
-import type { Hop } from '../transport/flow.ts';
+import type { Flow, Hop } from '../transport/flow.ts';
 import type { FlowTable } from '../transport/flow-table.ts';
 
 const MAX_SECONDS = 2 ** 31;
+/** For keep-alives that a bad network delays (RFC 5626 §5.4). */
+const GRACE_MS = 30_000;
 
 /** To be called with every 2xx that an application gives to REGISTER or SUBSCRIBE. */
 export function noteRegisteredFlow(
@@ -18,6 +20,7 @@ export function noteRegisteredFlow(
   hop: Hop,
 ): void {
   const isRegister = request.method === 'REGISTER';
+  if (isRegister && hop.flow !== undefined) noteFlowTimer(hop.flow, response);
   for (const contact of request.contacts) {
     const { uri } = contact;
     if (uri.kind !== 'sip') continue;
@@ -31,6 +34,16 @@ export function noteRegisteredFlow(
     if (isRegister) table.bind(uri, { flow: hop.flow, isOutbound: isOutbound(contact) }, seconds);
     else table.extend(uri, hop.flow, seconds);
   }
+}
+
+/**
+ * Flow-Timer in the answer: the device shows within that time that it is there. A WebSocket is watched by its own pings
+ * instead, because browsers can send no double CRLF (RFC 7118 §6).
+ */
+function noteFlowTimer(flow: Flow, response: SipMessage): void {
+  const seconds = secondsOf(response.header('Flow-Timer'));
+  if (seconds === undefined || seconds === 0 || flow.framer === undefined) return;
+  flow.silenceLimitMs = seconds * 1000 + GRACE_MS;
 }
 
 /** The answer to the device that removes the last binding lists nothing and says nothing of lifetimes. */

@@ -116,6 +116,66 @@ describe('engine: connections', () => {
     lab.assertIdle();
   });
 
+  describe('with a Flow-Timer (RFC 5626 §5.4)', () => {
+    const contact = '<sip:web@x1.invalid:1111;transport=tcp>;+sip.instance="<urn:uuid:1>";reg-id=1';
+    const answer = [`Contact: ${contact};expires=3600`, 'Require: outbound', 'Flow-Timer: 120'];
+    const giveUps = (): number | undefined => lab.engine.stats().counters.refusals['flowTimer'];
+
+    it('are given up when nothing has come for that time and a grace, and their requests fail at once', () => {
+      const phone = lab.streamPeer(41_000);
+      register(phone, contact, answer);
+      lab.advance(149_000);
+      assert.equal(phone.isClosed, false);
+      lab.advance(12_000);
+      assert.ok(phone.isClosed);
+      assert.equal(giveUps(), 1);
+      message('sip:web@x1.invalid:1111;transport=tcp');
+      lab.advance(10);
+      application.expect('sip', /430 Flow Failed/);
+      lab.advance(3_600_000);
+      lab.assertIdle();
+    });
+
+    it('stay as long as anything comes in time; what we send does not count', () => {
+      const phone = lab.streamPeer(41_000);
+      register(phone, contact, answer);
+      for (let minutes = 0; minutes < 10; minutes += 2) {
+        phone.send(Buffer.from('\r\n\r\n'));
+        lab.advance(120_000);
+      }
+      assert.equal(phone.isClosed, false);
+      phone.send(Buffer.from('\r\n\r\n'));
+      lab.advance(100_000);
+      message('sip:web@x1.invalid:1111;transport=tcp');
+      phone.expect(/^MESSAGE/);
+      lab.advance(62_000);
+      assert.ok(phone.isClosed);
+      assert.equal(giveUps(), 1);
+    });
+
+    it('are left alone without that header, after the registration has ended, and on a WebSocket', () => {
+      const plain = lab.streamPeer(41_000);
+      register(plain, contact, [`Contact: ${contact};expires=3600`]);
+      const left = lab.streamPeer(41_001);
+      const other = contact.replace(':1111', ':2222');
+      register(left, other, [`Contact: ${other};expires=3600`, 'Flow-Timer: 120'], 'left');
+      register(left, `${other};expires=0`, ['Flow-Timer: 120'], 'left2');
+      const web = lab.streamPeer(41_002, 'ws');
+      const outbound = `${CONTACT};+sip.instance="<urn:uuid:1>";reg-id=1`;
+      register(web, outbound, [`Contact: ${outbound};expires=3600`, 'Flow-Timer: 120'], 'web');
+      for (const value of ['0', 'x', '-1']) {
+        const odd = lab.streamPeer(41_100);
+        register(odd, contact, [`Contact: ${contact};expires=3600`, `Flow-Timer: ${value}`], value);
+      }
+      lab.advance(200_000);
+      assert.deepEqual(
+        [plain, left, web].map(({ isClosed }) => isClosed),
+        [false, false, false],
+      );
+      assert.equal(giveUps(), undefined);
+    });
+  });
+
   it('follows a device to its new connection', () => {
     const old = lab.streamPeer(41_000, 'ws');
     register(old, CONTACT, [`Contact: ${CONTACT};expires=60`]);
