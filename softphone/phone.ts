@@ -10,7 +10,9 @@ import { systemClock } from './audio/device.ts';
 import type { AudioDevice } from './audio/device.ts';
 import { estimateMos } from './audio/mos.ts';
 import { createNullDevice } from './audio/null-device.ts';
+import { rehearse } from './audio/rehearsal.ts';
 import type { PortRange } from './audio/rtp-ports.ts';
+import type { EncoderSettings } from './audio/rtp-sender.ts';
 import { RtpSession } from './audio/rtp-session.ts';
 import type { MediaFigures } from './audio/rtp-session.ts';
 import { findSoundDevice } from './audio/sound-device.ts';
@@ -148,7 +150,7 @@ type Kept = {
   readonly instance: Instance;
 };
 
-const OPUS_BITRATE = 32_000;
+const ENCODER: EncoderSettings = { bitrate: 32_000, fec: true, expectedLossPercent: 0 };
 const REJOIN_MS = 5000;
 const DEFAULT_MAX_CALLS = 4;
 
@@ -240,7 +242,7 @@ export class Phone {
           RtpSession.open({
             address,
             ports: options.rtpPorts,
-            encoder: { bitrate: OPUS_BITRATE, fec: true, expectedLossPercent: 0 },
+            encoder: ENCODER,
             minDelayMs: options.minDelayMs ?? 0,
             clock: systemClock,
             onDigit,
@@ -288,6 +290,10 @@ export class Phone {
     const { lobby } = this.#options;
     if (lobby !== undefined) this.#rooms.want(lobby);
     this.#userAgent.start();
+    const isIdle = (): boolean => this.#stopping === undefined && this.#connected.size === 0;
+    rehearse(ENCODER, isIdle).catch((error: unknown) => {
+      this.#options.log.error('softphone.rehearsal.failed', () => ({ error: String(error) }));
+    });
   }
 
   /** Ends everything politely and releases ports, sound and files. */

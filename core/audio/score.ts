@@ -7,9 +7,16 @@
  */
 
 import { bandPass } from './band-pass.ts';
-import { crossCorrelate } from './correlate.ts';
-import { transformSize } from './fft.ts';
 import { melCorrelation } from './mel.ts';
+import {
+  coverOf,
+  matchSegments,
+  RATE_HZ,
+  rootMeanSquare,
+  SEGMENT,
+  TELEPHONE_BAND,
+  type Segment,
+} from './score-segments.ts';
 
 /** Mono sound, full scale = 1. */
 export type Sound = { readonly samples: Float32Array; readonly sampleRateHz: number };
@@ -26,7 +33,7 @@ export type SoundScore = {
   readonly ncc: number;
   /** Its 10th percentile. */
   readonly ncc10: number;
-  /** Share of the speech segments with a correlation of 0.5 or more. */
+  /** Share of the speech segments with a correlation of 0.5 or more, on both sides of a step of the lag if there is one. */
   readonly cover: number;
   /** Mean over the segments of the signal-to-noise ratio after gain and lag, -10 to 35 dB. */
   readonly segmentSnrDb: number;
@@ -49,18 +56,6 @@ export type SoundScore = {
 /** `failures` names the measures that miss the profile; it is empty exactly when `isHeard`. */
 export type Verdict = { readonly isHeard: boolean; readonly failures: readonly string[] };
 
-type Segment = {
-  /** Sample of the reference at which it begins. */
-  readonly start: number;
-  readonly correlation: number;
-  /** Samples by which the recording is late; undefined where the recording has no such time at all. */
-  readonly lag: number | undefined;
-  /** What the lag is more than that whole number, -0.5 to 0.5. */
-  readonly lagFraction: number;
-  readonly gain: number;
-  readonly rms: number;
-};
-
 type Speech = {
   readonly samples: Float32Array;
   /** RMS of every 20 ms frame, and whether it is within 30 dB of the loudest. */
@@ -69,14 +64,12 @@ type Speech = {
   readonly loudest: number;
 };
 
-const RATE_HZ = 8000;
-const TELEPHONE_BAND = { lowHz: 300, highHz: 3400 };
 const FRAME = 0.02 * RATE_HZ;
-const SEGMENT = 0.4 * RATE_HZ;
 const SEGMENT_STEP = 0.2 * RATE_HZ;
-const NEAR = 0.12 * RATE_HZ;
-const FAR = 0.4 * RATE_HZ;
-const PLATEAU_STEP_SECONDS = 0.008;
+/** A larger step of the lag is a jump. */
+const JUMP_SECONDS = 0.008;
+/** A jitter buffer takes out pitch periods, of 2.5 ms or more; a clock that runs so wrong fails by its correlation. */
+const PLATEAU_STEP_SECONDS = 0.0025;
 const SILENCE_DBFS = -65;
 const SHORTEST_SECONDS = 0.5;
 
@@ -128,28 +121,7 @@ const LIMITS: Readonly<Record<ScoreProfile, Limits>> = {
   },
 };
 
-/** Samples on either side that say what lies between two. */
-const REACH = 12;
-const FRACTIONS = 16;
-
-/** Windowed sinc weights of the samples `-REACH` to `REACH` for every sixteenth of a sample but the middle. */
-const BETWEEN_SAMPLES = Array.from({ length: FRACTIONS + 1 }, (_, index) => {
-  const fraction = index / FRACTIONS - 0.5;
-  const weights = Array.from({ length: 2 * REACH + 1 }, (_unused, tap) => {
-    const x = Math.PI * (tap - REACH - fraction);
-    const window = Math.cos(x / (2 * (REACH + 1))) ** 2;
-    return x === 0 ? 1 : (Math.sin(x) / x) * window;
-  });
-  return { fraction, weights };
-});
-
 const decibels = (ratio: number): number => 20 * Math.log10(Math.max(ratio, 1e-9));
-
-function rootMeanSquare(samples: Float32Array, from = 0, to = samples.length): number {
-  let sum = 0;
-  for (let at = from; at < to; at++) sum += (samples[at] ?? 0) ** 2;
-  return to > from ? Math.sqrt(sum / (to - from)) : 0;
-}
 
 function mean(values: readonly number[]): number {
   return values.length === 0 ? 0 : values.reduce((sum, value) => sum + value, 0) / values.length;
@@ -178,116 +150,6 @@ function findSpeech(samples: Float32Array): Speech {
   return { samples, frames, isActive: Array.from(frames, (rms) => rms > threshold), loudest };
 }
 
-/** Lag of the whole recording: cross-correlation whitened by the reference's own spectrum (GCC). */
-function findGlobalLag(reference: Float32Array, recording: Float32Array): number {
-  const size = transformSize(reference.length + recording.length);
-  const correlation = crossCorrelate(reference, recording, size, (magnitudes) => {
-    const peak = magnitudes.reduce((a, b) => Math.max(a, b), 0);
-    return magnitudes.map((magnitude, bin) => {
-      const hz = (bin * RATE_HZ) / size;
-      const isInBand = hz > TELEPHONE_BAND.lowHz && hz < TELEPHONE_BAND.highHz;
-      return isInBand ? Math.max(magnitude + 1e-3 * peak, 1e-12) ** -0.7 : 0;
-    });
-  });
-  let best = 0;
-  let highest = 0;
-  for (let lag = 1 - reference.length; lag < recording.length; lag++) {
-    const value = Math.abs(correlation[lag < 0 ? size + lag : lag] ?? 0);
-    if (value > highest) {
-      highest = value;
-      best = lag;
-    }
-  }
-  return best;
-}
-
-/**
- * The highest value between two samples of a correlation: recordings are late by any time, not by whole samples, and
- * half a sample alone would cost a clean recording 0.08. What is limited in band, so is its correlation: the values
- * between are exact but for the ends of the window.
- */
-function peakNear(
-  products: Float64Array,
-  offset: number,
-): { readonly product: number; readonly fraction: number } {
-  let best = { product: products[offset] ?? 0, fraction: 0 };
-  for (const row of BETWEEN_SAMPLES) {
-    let product = 0;
-    for (const [tap, weight] of row.weights.entries()) {
-      product += weight * (products.at((offset + tap - REACH) % products.length) ?? 0);
-    }
-    if (Math.abs(product) > Math.abs(best.product)) best = { product, fraction: row.fraction };
-  }
-  return best;
-}
-
-/** Where around `centre` +- `width` samples of lag the segment at `start` fits best; undefined outside the recording. */
-function matchSegment(
-  reference: Float32Array,
-  recording: Float32Array,
-  start: number,
-  { centre, width }: { readonly centre: number; readonly width: number },
-): Segment | undefined {
-  const from = Math.max(start + centre - width, 0);
-  const to = Math.min(start + centre + SEGMENT + width, recording.length);
-  if (to - from < SEGMENT) return undefined;
-  const needle = reference.subarray(start, start + SEGMENT);
-  const haystack = recording.subarray(from, to);
-  const products = crossCorrelate(needle, haystack, transformSize(haystack.length));
-  const offsets = haystack.length - needle.length;
-  const needleEnergy = rootMeanSquare(needle) ** 2 * SEGMENT;
-  let energy = rootMeanSquare(haystack, 0, SEGMENT) ** 2 * SEGMENT;
-  let best = { offset: 0, correlation: -1, energy: 0 };
-  for (let offset = 0; offset <= offsets; offset++) {
-    const product = Math.abs(products[offset] ?? 0);
-    const correlation = product / Math.sqrt(Math.max(energy, 1e-12) * needleEnergy);
-    if (correlation > best.correlation) best = { offset, correlation, energy };
-    energy += (haystack[offset + SEGMENT] ?? 0) ** 2 - (haystack[offset] ?? 0) ** 2;
-  }
-  const peak = peakNear(products, best.offset);
-  return {
-    start,
-    correlation: Math.min(
-      1,
-      Math.abs(peak.product) / Math.sqrt(Math.max(best.energy, 1e-12) * needleEnergy),
-    ),
-    lag: from + best.offset - start,
-    lagFraction: peak.fraction,
-    gain: peak.product / needleEnergy,
-    rms: Math.sqrt(Math.max(best.energy, 0) / SEGMENT),
-  };
-}
-
-/** The best match near the lag that is expected, else near the global one, else further off. */
-function searchSegment(
-  reference: Float32Array,
-  recording: Float32Array,
-  start: number,
-  lags: { readonly previous: number; readonly global: number },
-): Segment {
-  let best: Segment = {
-    start,
-    correlation: 0,
-    lag: undefined,
-    lagFraction: 0,
-    gain: 0,
-    rms: 0,
-  };
-  const searches = [
-    { centre: lags.previous, width: NEAR },
-    { centre: lags.global, width: NEAR },
-    { centre: lags.previous, width: FAR },
-  ];
-  for (const search of searches) {
-    const match = matchSegment(reference, recording, start, search);
-    // A little better is no reason to believe in another lag.
-    const margin = best.lag === undefined ? 0 : 0.02;
-    if (match && match.correlation > best.correlation + margin) best = match;
-    if (best.correlation > 0.7) break;
-  }
-  return best;
-}
-
 /** Where the segments begin that are speech for 60 % of their time. */
 function segmentStarts({ samples, isActive }: Speech): number[] {
   const starts: number[] = [];
@@ -296,23 +158,6 @@ function segmentStarts({ samples, isActive }: Speech): number[] {
     if (frames.filter(Boolean).length >= 0.6 * frames.length) starts.push(start);
   }
   return starts;
-}
-
-function matchSegments(
-  reference: Float32Array,
-  recording: Float32Array,
-  starts: readonly number[],
-): { readonly segments: readonly Segment[]; readonly globalLag: number } {
-  const globalLag = findGlobalLag(reference, recording);
-  const segments: Segment[] = [];
-  let previousLag = globalLag;
-  for (const start of starts) {
-    const lags = { previous: previousLag, global: globalLag };
-    const best = searchSegment(reference, recording, start, lags);
-    if (best.correlation > 0.6) previousLag = best.lag ?? previousLag;
-    segments.push(best);
-  }
-  return { segments, globalLag };
 }
 
 /** What the correlation explains of the recording against what it does not. */
@@ -335,7 +180,7 @@ function spectrumOf(speech: Speech, recording: Float32Array, { start, lag }: Seg
 
 type Timing = Pick<SoundScore, 'skewPpm' | 'jumps' | 'largestJumpMs'>;
 
-/** Slope of the lags inside the plateaus between the jumps, and the jumps. */
+/** Slope of the lags inside the plateaus between their steps, and the large steps. */
 function timingOf(good: readonly { readonly start: number; readonly lag: number }[]): Timing {
   if (good.length < 5) return { skewPpm: undefined, jumps: 0, largestJumpMs: 0 };
   const points = good.map(({ start, lag }) => ({ at: start / RATE_HZ, lag: lag / RATE_HZ }));
@@ -346,10 +191,8 @@ function timingOf(good: readonly { readonly start: number; readonly lag: number 
   for (const point of points) {
     const step = Math.abs(point.lag - (plateau.at(-1)?.lag ?? point.lag));
     largest = Math.max(largest, step);
-    if (step > PLATEAU_STEP_SECONDS) {
-      jumps += 1;
-      plateau = [];
-    }
+    if (step > JUMP_SECONDS) jumps += 1;
+    if (step > PLATEAU_STEP_SECONDS) plateau = [];
     for (const earlier of plateau) {
       const between = point.at - earlier.at;
       if (between > 0.8) slopes.push((point.lag - earlier.lag) / between);
@@ -458,7 +301,7 @@ export function scoreSound(reference: Sound, recording: Sound): SoundScore {
     ...durations(speech, heard),
     ncc: quantile(correlations, 0.5),
     ncc10: quantile(correlations, 0.1),
-    cover: correlations.filter((value) => value >= 0.5).length / correlations.length,
+    cover: coverOf(speech.samples, heard, segments),
     segmentSnrDb: mean(segments.map(segmentSnrDb)),
     spectrum: mean(segments.map((segment) => spectrumOf(speech, heard, segment))),
     drop: dropOf(speech, heard, segments),
