@@ -153,6 +153,7 @@ function toBuffer(payload: Buffer | ArrayBuffer | Buffer[]): Buffer {
 function flowOf(webSocket: WebSocket, { limits, census }: StreamContext): StreamFlow {
   return {
     write(bytes) {
+      if (webSocket.readyState !== webSocket.OPEN) return;
       if (webSocket.bufferedAmount > limits.maxQueuedBytes) {
         census.refusals.add('slowReader');
         webSocket.terminate();
