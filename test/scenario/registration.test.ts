@@ -101,6 +101,20 @@ describe('registration with a whole switch', function () {
     assert.equal(brief.header('Min-Expires'), '60');
   });
 
+  it('answers 439 to a device that asks for flows through a proxy that keeps none (RFC 5626)', async () => {
+    const alice = await peer({ transport: 'tcp' });
+    const contact = `<${alice.contactUri}>;+sip.instance="<urn:uuid:1>";reg-id=1`;
+    const Via = 'SIP/2.0/TCP 192.0.2.9;branch=z9hG4bKdevice';
+    const Supported = 'outbound';
+    await alice.register({ contact, headers: { Supported, Via }, expect: 439 });
+    live.isUnreachable('alice');
+    const Path = '<sip:192.0.2.9;lr;ob>';
+    const kept = await alice.register({ contact, headers: { Supported, Via, Path } });
+    assert.equal(kept.header('Require'), 'outbound');
+    const direct = await alice.register({ contact, headers: { Supported } });
+    assert.equal(direct.header('Flow-Timer'), '120');
+  });
+
   it('answers OPTIONS to everybody, and 405 or 489 to what it does not do', async () => {
     const stranger = await peer({ user: 'nobody' });
     const options = await (await stranger.request('OPTIONS', `sip:${live.domain}`)).final(200);

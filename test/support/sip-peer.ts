@@ -90,6 +90,8 @@ export type Seen = { readonly direction: 'in' | 'out'; readonly message: SipMess
 type Path = (bytes: Buffer) => void;
 
 const IS_OVER_DRACHTIO = process.env['PARLEY_TEST_SWITCH'] === 'drachtio-server';
+const T2_MS = 4_000;
+const TIMER_F_MS = 32_000;
 const METHODS_WITH_CONTACT = ['INVITE', 'REGISTER', 'SUBSCRIBE', 'REFER', 'NOTIFY', 'UPDATE'];
 
 export class SipPeer {
@@ -482,10 +484,15 @@ export class Exchange {
     this.#responses.fail(new Error(`${this.peer.user}: closed`));
   }
 
-  #repeat(afterMs: number): void {
+  /** RFC 3261 section 17.1.1.2 and 17.1.2.2: twice as long each time, but for INVITE no longer than T2. */
+  #repeat(afterMs: number, sinceStartMs = 0): void {
+    const totalMs = sinceStartMs + afterMs;
+    if (totalMs >= TIMER_F_MS) return;
     this.#timer = setTimeout(() => {
       this.peer.sendMessage(this.request, this.path);
-      if (afterMs < 16_000) this.#repeat(afterMs * 2);
+      const doubledMs = afterMs * 2;
+      const isInvite = this.request.method === 'INVITE';
+      this.#repeat(isInvite ? doubledMs : Math.min(doubledMs, T2_MS), totalMs);
     }, afterMs);
   }
 
@@ -515,10 +522,12 @@ export class Exchange {
     const answer = { username: user, password, method, uri, cnonce: newToken(), nonceCount: 1 };
     const { sequence } = response.cseq;
     this.#hasAuthenticated = true;
+    const furtherVias = this.request.headerFields('Via').slice(1);
     this.request
       .set('Via', this.peer.newVia())
       .set('CSeq', `${sequence + 1} ${method}`)
       .set(isProxy ? 'Proxy-Authorization' : 'Authorization', answerChallenge(challenge, answer));
+    for (const via of furtherVias) this.request.add('Via', via);
     this.start();
     return true;
   }

@@ -1,14 +1,19 @@
 /** REGISTER: who is where (RFC 3261 section 10.3, RFC 5626 section 6). */
-import { RefusedError } from '../../../core/errors.ts';
+import { ParseError, RefusedError } from '../../../core/errors.ts';
+import { splitList } from '../../../core/sip/grammar.ts';
 import { NameAddr } from '../../../core/sip/name-addr.ts';
+import { listsToken } from '../calls/headers.ts';
+import { respond } from '../calls/transactions.ts';
 import type { SwitchContext } from '../context.ts';
 import type { Binding } from '../location/location.ts';
 import type { LocationBook } from '../location/location-book.ts';
-import type { SipHeaders, SipResponse } from '../srf.ts';
+import type { RegisterRequest } from '../location/update-bindings.ts';
+import type { SipHeaders, SipRequest, SipResponse } from '../srf.ts';
 import type { Transport } from '../transport.ts';
 import { parseRegister } from './parse-register.ts';
 
 const STATUS_TOO_BRIEF = 423;
+const STATUS_NO_OUTBOUND = 439;
 /** How often a device should show that its connection lives: below what the NATs of homes and mobile networks keep. */
 const FLOW_TIMER_SECONDS = 120;
 
@@ -23,12 +28,18 @@ export function installRegistration(
     if (domain.userOf(NameAddr.parse(request.get('from') ?? '').uriText) !== account.nickname) {
       throw new RefusedError('registration.thirdParty', 'Only you can register yourself', 403);
     }
-    const register = parseRegister(request, account.nickname);
+    const isOutboundWanted = listsToken(request.get('supported'), 'outbound');
+    const asked = parseRegister(request, account.nickname);
+    const register = keepsFlow(request) ? asked : withoutRegId(asked);
+    if (register !== asked && isOutboundWanted) {
+      respond(response, { status: STATUS_NO_OUTBOUND });
+      return true;
+    }
     const bindings = await registered(response, () => location.register(register));
     if (bindings === undefined) return true;
     const nowMs = clock.wallMs();
     const isOutbound =
-      hasOption(request.get('supported'), 'outbound') &&
+      isOutboundWanted &&
       bindings.some(({ callId, regId }) => regId !== undefined && callId === register.callId);
     const headers = headersFor(bindings, nowMs);
     if (isOutbound) Object.assign(headers, outboundHeaders(register.transport));
@@ -52,6 +63,41 @@ export function installRegistration(
 }
 
 /**
+ * Whether there is a flow to the device: it came to us itself, or through a proxy that keeps one (RFC 5626 section 6).
+ * Only the proxy that the device speaks to writes `ob` into its Path.
+ */
+function keepsFlow(request: SipRequest): boolean {
+  const { length } = elementsOf(request.get('via'));
+  return length < 2 || elementsOf(request.get('path')).some(isOutboundPath);
+}
+
+function isOutboundPath(path: string): boolean {
+  try {
+    const { uri } = NameAddr.parse(path);
+    return uri.kind === 'sip' && uri.params.has('ob');
+  } catch (error) {
+    if (error instanceof ParseError) return false;
+    throw error;
+  }
+}
+
+function elementsOf(header: string | undefined): readonly string[] {
+  try {
+    return header === undefined ? [] : splitList(header);
+  } catch (error) {
+    if (error instanceof ParseError) return [];
+    throw error;
+  }
+}
+
+/** The same when there is none. */
+function withoutRegId(register: RegisterRequest): RegisterRequest {
+  const { contacts } = register;
+  if (contacts === '*' || contacts.every(({ regId }) => regId === undefined)) return register;
+  return { ...register, contacts: contacts.map((contact) => ({ ...contact, regId: undefined })) };
+}
+
+/**
  * All bindings with what is left of their lives; the engine reads there how long to keep the connection in mind.
  * No pub-gruu: a device that got one would put it into every Contact.
  */
@@ -71,10 +117,6 @@ function outboundHeaders(transport: Transport): SipHeaders {
   const headers: SipHeaders = { Require: 'outbound' };
   if (transport !== 'udp') headers['Flow-Timer'] = String(FLOW_TIMER_SECONDS);
   return headers;
-}
-
-function hasOption(header: string | undefined, tag: string): boolean {
-  return header?.split(',').some((option) => option.trim().toLowerCase() === tag) ?? false;
 }
 
 function contactOf(binding: Binding, nowMs: number): string {

@@ -137,6 +137,34 @@ describe('REGISTER (RFC 3261 section 10.3)', () => {
     assert.deepEqual(await of(1, plain, 'tcp'), [200, undefined, undefined]);
   });
 
+  describe('through a proxy that keeps no flow (RFC 5626 section 6)', () => {
+    const Contact = '<sip:a@h;transport=tcp>;reg-id=1;+sip.instance="<urn:uuid:1>"';
+    const twoVias = 'SIP/2.0/TCP p1;branch=z9hG4bK1, SIP/2.0/TCP 192.0.2.9;branch=z9hG4bK2';
+    const Supported = 'path, outbound';
+    const status = async (headers: Readonly<Record<string, string>>): Promise<number> =>
+      (await register({ Contact, Supported, Via: twoVias, ...headers })).status;
+
+    it('gets 439 for reg-id, and nothing is bound', async () => {
+      assert.equal(await status({}), 439);
+      assert.equal(await status({ Path: '<sip:p1;lr>' }), 439);
+      assert.equal(await status({ Path: 'nonsense' }), 439);
+      assert.deepEqual(location.bindingsOf('alice'), []);
+    });
+
+    it('is taken without reg-id when outbound is not asked for', async () => {
+      const answer = await register({ Contact, Via: twoVias });
+      assert.deepEqual([answer.status, answer.headers['Require']], [200, undefined]);
+      assert.equal(location.bindingsOf('alice')[0]?.regId, undefined);
+    });
+
+    it('is as good as direct when the proxy says that it keeps one, or reg-id is not used', async () => {
+      assert.equal(await status({ Path: '<sip:p2;lr>, <sip:token@p1;lr;ob>' }), 200);
+      assert.equal(location.bindingsOf('alice')[0]?.regId, 1);
+      assert.equal(await status({ Contact: '<sip:b@h>', 'Call-ID': 'b' }), 200);
+      assert.equal(await status({ Contact: '*', Expires: '0', CSeq: '9 REGISTER' }), 200);
+    });
+  });
+
   it('reads a lifetime that is nonsense as an hour', async () => {
     const { headers } = await register({ Contact: '<sip:a@h>;expires=soon' });
     assert.match(headers['Contact'] ?? '', /;expires=3600$/);
