@@ -7,6 +7,7 @@
 
 import { clampSample } from './pcm.ts';
 
+/** The Appendix counts in samples of this rate; other rates in whole multiples of it. */
 const RATE_HZ = 8000;
 /** 66 to 200 Hz. */
 const MIN_PITCH = 40;
@@ -16,24 +17,38 @@ const MAX_PERIODS = 3;
 /** Three periods and the quarter before them. */
 const HISTORY = MAX_PERIODS * MAX_PITCH + MAX_PITCH / 4;
 const STEP = RATE_HZ / 100;
-const FADE_PER_SAMPLE = 0.2 / STEP;
+const FADE_PER_STEP = 0.2;
 /** Nothing is left after 60 ms: full for 10, then a fifth less in each 10. */
-const MAX_CONCEALED = 6 * STEP;
+const MAX_STEPS = 6;
 const OVERLAP_PER_STEP = 32;
-const MAX_OVERLAP = STEP;
 
-/** Follows one stream at 8 kHz. */
+/** Follows one stream. */
 export class Concealment {
-  readonly #history = new Float32Array(HISTORY);
+  /** Samples of the stream for one at 8 kHz. */
+  readonly #scale: number;
+  readonly #step: number;
+  readonly #history: Float32Array;
   /** The history as it was when the loss began; made-up sound joins the other one. */
-  readonly #original = new Float32Array(HISTORY);
-  readonly #cycle = new Float32Array(HISTORY);
-  readonly #seam = new Float32Array(MAX_PITCH / 4);
-  #pitch = MIN_PITCH;
-  #cycleLength = MIN_PITCH;
+  readonly #original: Float32Array;
+  readonly #cycle: Float32Array;
+  readonly #seam: Float32Array;
+  #pitch: number;
+  #cycleLength: number;
   #phase = 0;
   #seamAt = 0;
   #concealed = 0;
+
+  /** @param sampleRateHz - a multiple of 8,000 */
+  constructor(sampleRateHz = RATE_HZ) {
+    this.#scale = sampleRateHz / RATE_HZ;
+    this.#step = STEP * this.#scale;
+    this.#history = new Float32Array(HISTORY * this.#scale);
+    this.#original = new Float32Array(HISTORY * this.#scale);
+    this.#cycle = new Float32Array(HISTORY * this.#scale);
+    this.#seam = new Float32Array((MAX_PITCH * this.#scale) / 4);
+    this.#pitch = MIN_PITCH * this.#scale;
+    this.#cycleLength = this.#pitch;
+  }
 
   /** A frame that came: it is smoothed in place where it follows a loss. */
   receive(pcm: Int16Array, length: number): void {
@@ -60,17 +75,19 @@ export class Concealment {
 
   #begin(): void {
     this.#original.set(this.#history);
-    this.#pitch = findPitch(this.#original);
+    this.#pitch = findPitch(this.#original, this.#scale);
     this.#phase = 0;
     this.#build(1);
   }
 
   /** One more made-up sample, faded. */
   #next(): number {
-    if (this.#concealed >= MAX_CONCEALED) return 0;
-    if (this.#concealed === STEP || this.#concealed === 2 * STEP) this.#lengthen();
+    const step = this.#step;
+    if (this.#concealed >= MAX_STEPS * step) return 0;
+    if (this.#concealed === step || this.#concealed === 2 * step) this.#lengthen();
     const value = this.#advance();
-    const fade = Math.max(0, 1 - Math.max(0, this.#concealed - STEP) * FADE_PER_SAMPLE);
+    const faded = (FADE_PER_STEP * Math.max(0, this.#concealed - step)) / step;
+    const fade = Math.max(0, 1 - faded);
     this.#concealed += 1;
     return value * fade;
   }
@@ -102,12 +119,12 @@ export class Concealment {
     const length = periods * this.#pitch;
     const quarter = this.#pitch >> 2;
     for (let index = 0; index < length; index++) {
-      this.#cycle[index] = this.#original[HISTORY - length + index] ?? 0;
+      this.#cycle[index] = this.#original[this.#original.length - length + index] ?? 0;
     }
     for (let index = 0; index < quarter; index++) {
       const weight = (index + 1) / (quarter + 1);
       const at = length - quarter + index;
-      const before = this.#original[HISTORY - length - quarter + index] ?? 0;
+      const before = this.#original[this.#original.length - length - quarter + index] ?? 0;
       this.#cycle[at] = (this.#cycle[at] ?? 0) * (1 - weight) + before * weight;
     }
     this.#cycleLength = length;
@@ -115,8 +132,9 @@ export class Concealment {
   }
 
   #join(pcm: Int16Array, length: number): void {
-    const steps = Math.max(0, Math.ceil(this.#concealed / STEP) - 1);
-    const overlap = Math.min(length, MAX_OVERLAP, (this.#pitch >> 2) + OVERLAP_PER_STEP * steps);
+    const steps = Math.max(0, Math.ceil(this.#concealed / this.#step) - 1);
+    const wanted = (this.#pitch >> 2) + OVERLAP_PER_STEP * this.#scale * steps;
+    const overlap = Math.min(length, this.#step, wanted);
     for (let index = 0; index < overlap; index++) {
       const weight = (index + 1) / (overlap + 1);
       const made = this.#next();
@@ -125,29 +143,38 @@ export class Concealment {
   }
 
   #remember(pcm: Int16Array, length: number): void {
-    const kept = Math.min(length, HISTORY);
-    this.#history.copyWithin(0, kept);
+    const history = this.#history;
+    const kept = Math.min(length, history.length);
+    history.copyWithin(0, kept);
     for (let index = 0; index < kept; index++) {
-      this.#history[HISTORY - kept + index] = pcm[length - kept + index] ?? 0;
+      history[history.length - kept + index] = pcm[length - kept + index] ?? 0;
     }
   }
 }
 
-/** The lag at which the last 20 ms look most like what came before: coarse on every other sample, then fine. */
-function findPitch(history: Float32Array): number {
-  const coarse = bestLag(history, { from: MIN_PITCH, to: MAX_PITCH, step: 2 });
-  return bestLag(history, {
-    from: Math.max(MIN_PITCH, coarse - 1),
-    to: Math.min(MAX_PITCH, coarse + 1),
+/** The lag at which the last 20 ms look most like what came before: coarse on some of the samples, then fine. */
+function findPitch(history: Float32Array, scale: number): number {
+  const least = MIN_PITCH * scale;
+  const most = MAX_PITCH * scale;
+  const window = CORRELATION * scale;
+  const step = 2 * scale;
+  const coarse = bestLag(history, window, { from: least, to: most, step });
+  return bestLag(history, window, {
+    from: Math.max(least, coarse - step + 1),
+    to: Math.min(most, coarse + step - 1),
     step: 1,
   });
 }
 
-function bestLag(history: Float32Array, lags: { from: number; to: number; step: number }): number {
+function bestLag(
+  history: Float32Array,
+  window: number,
+  lags: { from: number; to: number; step: number },
+): number {
   let best = lags.to;
   let bestScore = -Infinity;
   for (let lag = lags.to; lag >= lags.from; lag -= lags.step) {
-    const score = similarity(history, lag, lags.step);
+    const score = similarity(history, window, lag, lags.step);
     if (score > bestScore) {
       bestScore = score;
       best = lag;
@@ -157,10 +184,10 @@ function bestLag(history: Float32Array, lags: { from: number; to: number; step: 
 }
 
 /** Normalised cross-correlation of the end of the history with itself, `lag` samples earlier. */
-function similarity(history: Float32Array, lag: number, step: number): number {
+function similarity(history: Float32Array, window: number, lag: number, step: number): number {
   let product = 0;
   let energy = 1;
-  for (let index = HISTORY - CORRELATION; index < HISTORY; index += step) {
+  for (let index = history.length - window; index < history.length; index += step) {
     const earlier = history[index - lag] ?? 0;
     product += (history[index] ?? 0) * earlier;
     energy += earlier * earlier;

@@ -38,10 +38,15 @@ export type Clock = {
 export const systemClock: Clock = {
   nowMs: () => performance.now(),
   setTimer: (callback, delayMs, isBackground = false) => {
-    const timer = setTimeout(callback, delayMs);
+    let due: NodeJS.Immediate | undefined;
+    // Whatever has come by then is taken in first: after a stall of the program it is not late.
+    const timer = setTimeout(() => {
+      due = setImmediate(callback);
+    }, delayMs);
     if (isBackground) timer.unref();
     return () => {
       clearTimeout(timer);
+      clearImmediate(due);
     };
   },
 };

@@ -23,6 +23,8 @@ const MAXIMUM_BURST = 5;
 /** A microphone that is silent for longer than this (or was never there) is replaced by a clock. */
 const CAPTURE_LIMIT_MS = 1000;
 const FIRST_CAPTURE_LIMIT_MS = 5000;
+/** A speaker that gets stuck is opened again, unless it was so lately. */
+const REOPEN_PAUSE_MS = 20_000;
 
 /** Which device to use; a part of its name is enough, `undefined` means the system's default. */
 export type SoundChoice = {
@@ -55,7 +57,7 @@ export async function findSoundDevice(
       reason: `There is no sound device "${wanted}"; there is ${names.join(', ')}.`,
     };
   }
-  return { device: new SoundDevice(choice, onFault, systemClock), reason: undefined };
+  return { device: new SoundDevice(choice, onFault, systemClock, forkSound), reason: undefined };
 }
 
 /** On Linux, asking the sound library on a machine without sound prints pages of complaints; look first. */
@@ -106,19 +108,34 @@ async function probe(): Promise<FoundDevices | string> {
   return `The sound device cannot be used: ${reason}.`;
 }
 
-class SoundDevice implements AudioDevice {
+/** What is needed of the child process. */
+export type SoundChild = Pick<
+  ChildProcess,
+  'stdin' | 'stdio' | 'exitCode' | 'signalCode' | 'on' | 'once' | 'kill'
+>;
+
+export class SoundDevice implements AudioDevice {
   readonly description = 'sound card';
   readonly #choice: SoundChoice;
   readonly #onFault: (reason: string) => void;
   readonly #clock: Clock;
-  #child: ChildProcess | undefined;
+  readonly #fork: (request: SoundRequest) => SoundChild;
+  #child: SoundChild | undefined;
   #exchange: Exchange | undefined;
   #lastCaptureMs = 0;
   #stopPacer: (() => void) | undefined;
   #watch: ReturnType<typeof setInterval> | undefined;
   readonly #silence = new Int16Array(FRAME_SAMPLES);
+  #reopenedMs = -Infinity;
 
-  constructor(choice: SoundChoice, onFault: (reason: string) => void, clock: Clock) {
+  /** @param fork - starts the process for the sound card */
+  constructor(
+    choice: SoundChoice,
+    onFault: (reason: string) => void,
+    clock: Clock,
+    fork: (request: SoundRequest) => SoundChild,
+  ) {
+    this.#fork = fork;
     this.#choice = choice;
     this.#onFault = onFault;
     this.#clock = clock;
@@ -126,15 +143,17 @@ class SoundDevice implements AudioDevice {
 
   start(exchange: Exchange): void {
     this.#exchange = exchange;
-    const child = forkSound({ mode: 'run', ...this.#choice });
+    this.#open();
+    this.#watch = setInterval(() => {
+      this.#watchCapture();
+    }, 250);
+  }
+
+  #open(): void {
+    const child = this.#fork({ mode: 'run', ...this.#choice });
     this.#child = child;
     child.on('message', (message) => {
-      const told = message as SoundReport;
-      if (told.kind === 'failed') this.#lost(child, told.reason);
-      if (told.kind === 'started' && !told.input && this.#child === child) {
-        this.#onFault('There is no microphone that works; you can listen only.');
-        this.#runOnClock();
-      }
+      if (this.#child === child) this.#told(message as SoundReport);
     });
     child.on('error', (error) => {
       this.#lost(child, error.message);
@@ -145,23 +164,43 @@ class SoundDevice implements AudioDevice {
     child.stdin?.on('error', () => {
       // The exit event says the same.
     });
-    this.#takeFrames(child.stdio[3] as Readable);
+    this.#takeFrames(child, child.stdio[3] as Readable);
     this.#lastCaptureMs = this.#clock.nowMs() + FIRST_CAPTURE_LIMIT_MS - CAPTURE_LIMIT_MS;
-    this.#watch = setInterval(() => {
-      this.#watchCapture();
-    }, 250);
   }
 
-  #takeFrames(stream: Readable): void {
+  #told(report: SoundReport): void {
+    if (report.kind === 'failed' && this.#child !== undefined) {
+      this.#lost(this.#child, report.reason);
+    }
+    if (report.kind === 'started' && !report.input) {
+      this.#onFault('There is no microphone that works; you can listen only.');
+      this.#runOnClock();
+    }
+    if (report.kind === 'stuck') this.#reopen();
+  }
+
+  /** Sound servers lose a stream now and then; a new one works, a second later. */
+  #reopen(): void {
+    const nowMs = this.#clock.nowMs();
+    this.#child?.kill('SIGKILL');
+    if (nowMs - this.#reopenedMs < REOPEN_PAUSE_MS) return;
+    this.#reopenedMs = nowMs;
+    this.#onFault('The speaker had stopped; it is opened again.');
+    this.#runOnClock();
+    this.#open();
+  }
+
+  #takeFrames(child: SoundChild, stream: Readable): void {
     let rest: Buffer = Buffer.alloc(0);
+    let isDue = false;
     stream.on('error', () => {
       // The exit event says the same.
     });
-    stream.on('data', (bytes: Buffer) => {
-      rest = rest.length === 0 ? bytes : Buffer.concat([rest, bytes]);
+    const run = (): void => {
+      isDue = false;
       const excess = Math.floor(rest.length / FRAME_BYTES) - MAXIMUM_BURST;
       if (excess > 0) rest = rest.subarray(excess * FRAME_BYTES);
-      while (rest.length >= FRAME_BYTES) {
+      while (rest.length >= FRAME_BYTES && this.#child === child) {
         const frame = new Int16Array(FRAME_SAMPLES);
         for (let index = 0; index < FRAME_SAMPLES; index += 1) {
           frame[index] = rest.readInt16LE(index * 2);
@@ -169,6 +208,13 @@ class SoundDevice implements AudioDevice {
         rest = rest.subarray(FRAME_BYTES);
         this.#captured(frame);
       }
+    };
+    stream.on('data', (bytes: Buffer) => {
+      rest = rest.length === 0 ? bytes : Buffer.concat([rest, bytes]);
+      if (isDue || rest.length < FRAME_BYTES) return;
+      // After the packets that have come by now: what was held up with them is not late.
+      isDue = true;
+      setImmediate(run);
     });
   }
 
@@ -204,7 +250,7 @@ class SoundDevice implements AudioDevice {
     });
   }
 
-  #lost(child: ChildProcess, reason: string): void {
+  #lost(child: SoundChild, reason: string): void {
     if (this.#child !== child) return;
     this.#child = undefined;
     this.#onFault(`The sound device stopped working: ${reason}; the call goes on without it.`);

@@ -20,6 +20,8 @@ export type SoundReport =
       readonly outputs: readonly string[];
     }
   | { readonly kind: 'started'; readonly input: boolean; readonly output: boolean }
+  /** The speaker takes nothing any more; another process can open it again. */
+  | { readonly kind: 'stuck' }
   | { readonly kind: 'failed'; readonly reason: string };
 
 /** What its parent asks for, as JSON in the first argument; names may be a part of the device's name. */
@@ -50,7 +52,10 @@ type PortAudio = {
 };
 
 const FRAME_BYTES = FRAME_SAMPLES * 2;
+/** From the microphone in halves: it waits less for a frame to be full, and gives more evenly what it has. */
+const CAPTURED_SAMPLES = FRAME_SAMPLES / 2;
 const CAPTURE_DESCRIPTOR = 3;
+const WATCH_MS = 250;
 const DEFAULT_DEVICE = -1;
 
 function report(message: SoundReport): void {
@@ -100,6 +105,7 @@ function openFirst(
   direction: 'inOptions' | 'outOptions',
   deviceIds: readonly number[],
 ): SoundStream | undefined {
+  const samples = direction === 'inOptions' ? CAPTURED_SAMPLES : FRAME_SAMPLES;
   for (const deviceId of deviceIds) {
     try {
       const stream = portAudio.AudioIO({
@@ -108,9 +114,9 @@ function openFirst(
           sampleRate: DEVICE_RATE_HZ,
           channelCount: 1,
           sampleFormat: portAudio.SampleFormat16Bit,
-          framesPerBuffer: FRAME_SAMPLES,
+          framesPerBuffer: samples,
           maxQueue: 1,
-          highwaterMark: FRAME_BYTES,
+          highwaterMark: samples * 2,
           closeOnError: false,
         },
       });
@@ -133,20 +139,33 @@ function capture(microphone: SoundStream): void {
 }
 
 function play(speaker: SoundStream): void {
-  const feed = new PlaybackFeed(FRAME_BYTES, (frame, done) => {
-    speaker.write(frame, () => {
-      done();
-    });
-  });
-  let rest: Buffer = Buffer.alloc(0);
+  const feed = new PlaybackFeed(
+    (frame, done) => {
+      speaker.write(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength), () => {
+        done();
+      });
+    },
+    () => performance.now(),
+  );
+  const frame = new Int16Array(FRAME_SAMPLES);
+  const bytesOfFrame = Buffer.from(frame.buffer);
+  let filled = 0;
   process.stdin.on('data', (bytes: Buffer) => {
-    rest = rest.length === 0 ? bytes : Buffer.concat([rest, bytes]);
-    while (rest.length >= FRAME_BYTES) {
-      feed.push(rest.subarray(0, FRAME_BYTES));
-      rest = rest.subarray(FRAME_BYTES);
+    for (let at = 0; at < bytes.length;) {
+      const copied = bytes.copy(bytesOfFrame, filled, at);
+      at += copied;
+      filled += copied;
+      if (filled < FRAME_BYTES) return;
+      feed.push(frame);
+      filled = 0;
     }
   });
   feed.start();
+  const watch = setInterval(() => {
+    if (!feed.isStuck) return;
+    clearInterval(watch);
+    report({ kind: 'stuck' });
+  }, WATCH_MS);
 }
 
 // The parent's end closes when it stops the device and when it dies; either way there is nothing left to do.

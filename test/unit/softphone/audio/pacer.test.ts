@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import type { Clock } from '../../../../softphone/audio/device.ts';
 import { createNullDevice } from '../../../../softphone/audio/null-device.ts';
 import { startPacer } from '../../../../softphone/audio/pacer.ts';
-import { PlaybackFeed } from '../../../../softphone/audio/playback-feed.ts';
 
 /** Time that passes when told to; timers fire late by `latenessMs`. */
 class ManualClock implements Clock {
@@ -108,61 +107,5 @@ describe('the 20 ms beat', () => {
     clock.advance(200);
     assert.equal(frames, 10);
     assert.equal(clock.timers, 0);
-  });
-});
-
-describe('the feed of a sound card', () => {
-  const frame = (value: number): Buffer => Buffer.alloc(4, value);
-
-  class Card {
-    readonly written: number[] = [];
-    #done: (() => void) | undefined;
-    readonly feed = new PlaybackFeed(4, (bytes, done) => {
-      this.written.push(bytes[0] ?? -1);
-      this.#done = done;
-    });
-
-    /** It has played a frame and takes the next one. */
-    take(): void {
-      this.#done?.();
-    }
-  }
-
-  it('MUST write silence when nothing has come, so that the card never waits', () => {
-    const card = new Card();
-    card.feed.start();
-    card.take();
-    card.take();
-    assert.deepEqual(card.written, [0, 0, 0]);
-    assert.equal(card.feed.filled, 3);
-  });
-
-  it('MUST give frames in order, one at a time', () => {
-    const card = new Card();
-    card.feed.start();
-    card.feed.push(frame(1));
-    card.feed.push(frame(2));
-    assert.deepEqual(card.written, [0]);
-    card.take();
-    card.take();
-    assert.deepEqual(card.written, [0, 1, 2]);
-  });
-
-  it('MUST drop the oldest frames of a backlog: a card that starts late is not late for ever', () => {
-    const card = new Card();
-    card.feed.start();
-    for (let value = 1; value <= 50; value += 1) card.feed.push(frame(value));
-    assert.equal(card.feed.dropped, 47);
-    card.take();
-    assert.deepEqual(card.written, [0, 48]);
-  });
-
-  it('MUST stay quiet after it was stopped', () => {
-    const card = new Card();
-    card.feed.start();
-    card.feed.stop();
-    card.feed.push(frame(1));
-    card.take();
-    assert.deepEqual(card.written, [0]);
   });
 });
