@@ -73,6 +73,28 @@ function isLogEvent(literal: ts.StringLiteral): boolean {
   }
 }
 
+/** What the engine may count as a refusal: `refusals.add('this')`, `{ kind: 'this', status: ... }`, and their like. */
+function refusalKinds(): string[] {
+  const engine = readdirSync(path.join(ROOT, 'registrar/engine'), {
+    recursive: true,
+    encoding: 'utf8',
+  })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => textOf(path.join('registrar/engine', name)))
+    .join('\n');
+  const found = [
+    /refusals\.add\((?:[^()'\n]*\? )?'([\w.]+)'/g,
+    /refusals\.add\([^()'\n]*\? '[\w.]+' : '([\w.]+)'/g,
+    /\{\s*kind: '(\w+)',\s*status\b/g,
+    /'(\w+(?:Refused|Dropped))'/g,
+    // What stands for a connection that is not taken, or is given up.
+    /(?:return|\?|:) '(connections\w*|silentConnection|stalledMessage|flowTimer)'/g,
+  ].flatMap((pattern) => [...engine.matchAll(pattern)]);
+  // A stream that cannot be cut counts under the code of its fault.
+  const faults = textOf('core/sip/stream-framer.ts').matchAll(/'(sip\.[\w.]+)'/g);
+  return [...new Set([...found, ...faults].map(([, kind = '']) => kind))].sort();
+}
+
 /** Paths of files and folders that a document names: links, and words in code with a folder of ours in front. */
 function pathsIn(file: string): string[] {
   const text = textOf(file);
@@ -100,6 +122,19 @@ describe('documents', () => {
 
   it('list every log event, and none that is not there', () => {
     assert.deepEqual(listed('docs/log-events.md'), literals(isLogEvent));
+  });
+
+  it('list every kind of refusal that is counted, and none that is not there', () => {
+    const [, kinds = ''] = textOf('docs/counters.md').split(/^## Kinds of refusal$/m);
+    const [table = ''] = kinds.split(/^## /m);
+    const cells = [...table.matchAll(/^\| (`.*?) \|/gm)].flatMap(([, cell = '']) =>
+      cell.split(',').map((kind) => kind.trim().slice(1, -1)),
+    );
+    // `sip.contentlength.missing`, `.malformed`: what begins with a dot goes on from the one before.
+    const listedKinds = cells.map((kind, at) =>
+      kind.startsWith('.') ? `${(cells[at - 1] ?? '').replace(/\.\w+$/, '')}${kind}` : kind,
+    );
+    assert.deepEqual(listedKinds.sort(), refusalKinds());
   });
 
   for (const file of [
