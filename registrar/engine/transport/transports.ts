@@ -15,6 +15,8 @@ const CRLF = Buffer.from('\r\n');
 const PING_LENGTH = 4;
 /** How many remembered choices and failures are kept before they are thought over again. */
 const MEMORY = 10_000;
+/** UDP devices that are known to have registered by another socket than they would be sent to. */
+const MAX_REGISTERED = 500_000;
 /** How long a peer that refused TCP is sent big messages by UDP. */
 const NO_TCP_MEMORY_MS = 300_000;
 
@@ -52,6 +54,8 @@ export class Transports implements TimerOwner {
   /** Open and connecting flows by `<transport>/<remote>`; the newest one where there are several. */
   readonly #flowByRemote = new Map<string, Flow>();
   readonly #nearest = new Map<string, Listener>();
+  /** By remote endpoint, where it is not the nearest one: a NAT lets in nothing else. */
+  readonly #registeredBy = new Map<string, Listener>();
   readonly #refusesTcpUntilMs = new Map<string, number>();
   readonly #ownEndpoints = new Set<string>();
   #nextFlowId = 1;
@@ -113,6 +117,19 @@ export class Transports implements TimerOwner {
     return undefined;
   }
 
+  /** Notes by which of several UDP sockets a device has registered, for what is sent to it later. */
+  noteRegistered({ transport, listener, remote }: Hop): void {
+    if (transport !== 'udp') return;
+    const key = endpointKey(remote);
+    this.#registeredBy.delete(key);
+    if (this.listenerFor('udp', remote.address) === listener) return;
+    const [oldest] = this.#registeredBy.keys();
+    if (oldest !== undefined && this.#registeredBy.size >= MAX_REGISTERED) {
+      this.#registeredBy.delete(oldest);
+    }
+    this.#registeredBy.set(key, listener);
+  }
+
   /** A flow to this endpoint that is open or being opened. */
   flowTo(transport: Transport, remote: Endpoint): Flow | undefined {
     return this.#flowByRemote.get(remoteKey(transport, remote));
@@ -120,7 +137,9 @@ export class Transports implements TimerOwner {
 
   /** The way to an endpoint, without opening a connection; `undefined` when no listener fits. */
   datagramHop(remote: Endpoint): Hop | undefined {
-    const listener = this.listenerFor('udp', remote.address);
+    const registeredBy =
+      this.#registeredBy.size === 0 ? undefined : this.#registeredBy.get(endpointKey(remote));
+    const listener = registeredBy ?? this.listenerFor('udp', remote.address);
     if (listener === undefined) return undefined;
     return { transport: 'udp', listener, local: advertised(listener), remote, flow: undefined };
   }

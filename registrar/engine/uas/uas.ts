@@ -459,6 +459,7 @@ export class Uas implements UasRequestOwner, SuccessOwner {
     if (message.method === 'REGISTER' || message.method === 'SUBSCRIBE') {
       noteRegisteredFlow(this.#kernel.flowTable, message, template, request.hop);
     }
+    if (message.method === 'REGISTER') this.#kernel.transports.noteRegistered(request.hop);
     if (dialog === undefined || dialog.state === 'ended') return;
     dialog.state = 'confirmed';
     this.#sessionTimers.answered(request);
