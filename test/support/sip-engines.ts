@@ -1,6 +1,7 @@
 /** SIP engines to run one suite of scenarios over: ours, and a drachtio-server that somebody has started. */
 
 import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
 import Drachtio from 'drachtio-srf';
 import type { Dialog, Middleware, SipRequest, SipResponse, Srf } from '../../registrar/app/srf.ts';
 import { disconnect } from '../../registrar/app/wire.ts';
@@ -21,6 +22,8 @@ export type EnginePlace = {
 export type RunningTestEngine = EnginePlace & {
   /** What it holds, by name; undefined when it cannot be asked. */
   holdings(): Promise<Readonly<Record<string, number>> | undefined>;
+  /** Lets time pass for its timers: ours believes it at once, the other has to live through it. */
+  pass(seconds: number): Promise<void>;
   stop(): Promise<void>;
 };
 
@@ -52,7 +55,8 @@ export async function startTestEngine(name: EngineName): Promise<RunningTestEngi
     const place = externalEngine();
     assert.ok(place, `${VARIABLE} is not set`);
     const nothing = (): Promise<undefined> => Promise.resolve(undefined);
-    return { ...place, holdings: nothing, stop: nothing };
+    const pass = (seconds: number): Promise<void> => sleep(seconds * 1000);
+    return { ...place, holdings: nothing, pass, stop: nothing };
   }
   const host = '127.0.0.1';
   const secret = 'not a secret';
@@ -60,9 +64,11 @@ export async function startTestEngine(name: EngineName): Promise<RunningTestEngi
     listen: [
       { transport: 'udp', address: host, port: 0 },
       { transport: 'tcp', address: host, port: 0 },
+      { transport: 'ws', address: host, port: 0 },
     ],
     control: { address: host, port: 0 },
     secret,
+    hasCallRecords: true,
     timers: EMBEDDED_TIMERS,
   });
   const port = engine.listeners[0]?.local.port ?? 0;
@@ -78,6 +84,7 @@ export async function startTestEngine(name: EngineName): Promise<RunningTestEngi
       }
       return numbers;
     },
+    pass: (seconds) => engine.skipTime(seconds * 1000),
     stop: () => engine.stop(),
   };
 }
@@ -111,33 +118,48 @@ export type ProxyOptions = {
   provisionalTimeout?: string;
 };
 
+/** drachtio-srf gives source, time, role or reason unless it is an attempt, and last the message. */
+export type CallRecordHandler = (...details: readonly unknown[]) => void;
+
 /** An ordinary drachtio-srf application, with nothing of ours in it. */
 export class PlainApplication {
   readonly srf: PlainSrf;
+  /** Where the engine listens, each as `transport/address:port`. */
+  readonly #places: readonly string[];
 
-  private constructor(srf: PlainSrf) {
+  private constructor(srf: PlainSrf, places: readonly string[]) {
     this.srf = srf;
+    this.#places = places;
   }
 
-  /** Connects, and has its routes accepted; `handlers` by method in lower case. */
+  /** Connects, and has its routes accepted; `handlers` by method in lower case, `records` by name. */
   static async connect(
     { host, controlPort, secret }: EnginePlace,
     handlers: Readonly<Record<string, Middleware>> = {},
+    records: Readonly<Record<string, CallRecordHandler>> = {},
   ): Promise<PlainApplication> {
     const srf = new Drachtio() as unknown as PlainSrf;
     srf.on('error', () => undefined);
     for (const [method, handler] of Object.entries(handlers)) srf.use(method, handler);
-    const connected = new Promise<void>((resolve, reject) => {
-      srf.once('connect', (error: Error | undefined) => {
+    for (const [name, handler] of Object.entries(records)) srf.on(name, handler);
+    const connected = new Promise<string>((resolve, reject) => {
+      srf.once('connect', (error: Error | null, places: string) => {
         if (error instanceof Error) reject(error);
-        else resolve();
+        else resolve(places);
       });
     });
     srf.connect({ host, port: controlPort, secret });
-    await connected;
+    const places = await connected;
     // The routes follow the handshake; the engine has them when it answers what was sent after them.
     await answerOfPing(srf);
-    return new PlainApplication(srf);
+    return new PlainApplication(srf, places.split(','));
+  }
+
+  /** Where phones reach the engine by WebSocket. */
+  get webSocket(): PeerEndpoint {
+    const place = this.#places.map((text) => /^ws\/([\d.]+):(\d+)$/.exec(text)).find(Boolean);
+    assert.ok(place, `nobody listens for ws, see CONTRIBUTING.md: ${this.#places.join(', ')}`);
+    return { address: place[1] ?? '', port: Number(place[2]) };
   }
 
   /** Sends a request outside dialogs; resolves with its final response. */
