@@ -72,9 +72,7 @@ export async function startApp(options: AppOptions): Promise<App> {
   const names = new Names();
   const wallMs = (): number => clock.wallMs();
   const accounts = await AccountBook.open({ store, names, realm: domain.name, wallMs, log });
-  const rows = bindingRows(store);
-  const location = new LocationBook({ rows, policy: config.registration, clock, log });
-  await location.load();
+  const location = await openLocation(options);
   accounts.on('accountRemoved', ({ nickname }) => {
     location.forgetAccount(nickname);
   });
@@ -122,6 +120,18 @@ export async function startApp(options: AppOptions): Promise<App> {
       location.close();
     },
   };
+}
+
+async function openLocation({ config, store, clock, log }: AppOptions): Promise<LocationBook> {
+  const location = new LocationBook({
+    rows: bindingRows(store),
+    policy: config.registration,
+    clock,
+    log,
+    hasLostFlows: config.engine.mode === 'embedded',
+  });
+  await location.load();
+  return location;
 }
 
 /** Longer ones are refused by a drachtio-server, or jam it; see docs/drachtio.md. */

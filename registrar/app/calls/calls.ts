@@ -52,7 +52,7 @@ class Calls implements InstalledPart {
     requests.on('INVITE', (request, response) => this.#invited(request, response));
     requests.onAvailability((user) => {
       if (accounts.find(user) === undefined) return undefined;
-      return location.bindingsOf(user).length > 0 ? 200 : 480;
+      return location.reachableBindingsOf(user).length > 0 ? 200 : 480;
     });
     srf.on('close', (socket: unknown) => {
       for (const call of [...this.#calls]) if (call.socket === socket) call.abandon();
@@ -131,7 +131,7 @@ class Calls implements InstalledPart {
   #begin(attempt: Attempt, caller: Account, cancellation: Cancellation): void {
     const { accounts, location } = this.#context;
     const { callee } = attempt;
-    const bindings = location.bindingsOf(callee);
+    const bindings = location.reachableBindingsOf(callee);
     const call = new Call({
       ...attempt,
       caller,
@@ -168,7 +168,7 @@ function ownChecks(context: SwitchContext, callCount: () => number): readonly Ca
     ({ callee }) => (accounts.find(callee) === undefined ? { status: 404 } : undefined),
     ({ offer }) => offerRefusal(offer, domain.name),
     ({ callee }) =>
-      location.bindingsOf(callee).length > 0
+      location.reachableBindingsOf(callee).length > 0
         ? undefined
         : { status: 480, headers: warning(399, domain.name, 'No device is connected') },
   ];

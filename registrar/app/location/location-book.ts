@@ -4,6 +4,7 @@ import type { Log } from '../../../core/log.ts';
 import type { Clock } from '../clock.ts';
 import type { BindingRows } from './binding-rows.ts';
 import { ExpiryWheel } from './expiry-wheel.ts';
+import { needsItsFlow } from './target.ts';
 import type { Binding, Location, LocationEvents } from './location.ts';
 import {
   updateBindings,
@@ -17,6 +18,8 @@ export type LocationBookOptions = {
   readonly policy: RegistrationPolicy;
   readonly clock: Clock;
   readonly log: Log;
+  /** The connections of registered devices have ended with the switch, because its engine is a part of it. */
+  readonly hasLostFlows?: boolean;
 };
 
 const TICK_MS = 1000;
@@ -30,13 +33,18 @@ export class LocationBook implements Location {
   readonly #events: TypedEmitter<LocationEvents>;
   readonly #bindings = new Map<string, readonly Binding[]>();
   readonly #wheel: ExpiryWheel;
+  readonly #hasLostFlows: boolean;
+  /** Bindings of the last run that lead nowhere until their devices register again. */
+  readonly #stranded = new WeakSet<Binding>();
   #cancelTick: (() => void) | undefined;
 
-  constructor({ rows, policy, clock, log }: LocationBookOptions) {
+  constructor({ rows, policy, clock, log, hasLostFlows = false }: LocationBookOptions) {
     this.#rows = rows;
+    this.#hasLostFlows = hasLostFlows;
     this.#policy = policy;
     this.#clock = clock;
     this.#log = log;
+    this.#hasLostFlows = hasLostFlows;
     this.#wheel = new ExpiryWheel(clock.wallMs());
     this.#events = new TypedEmitter((error) => {
       log.error('registrar.location.listenerFailed', () => ({ error }));
@@ -47,6 +55,7 @@ export class LocationBook implements Location {
   async load(): Promise<void> {
     const bindings = await this.#rows.load(this.#clock.wallMs());
     for (const binding of bindings) {
+      if (this.#hasLostFlows && needsItsFlow(binding)) this.#stranded.add(binding);
       this.#bindings.set(binding.nickname, [
         ...(this.#bindings.get(binding.nickname) ?? []),
         binding,
@@ -73,6 +82,12 @@ export class LocationBook implements Location {
     return bindings.every(isAlive) ? bindings : bindings.filter(isAlive);
   }
 
+  reachableBindingsOf(nickname: string): readonly Binding[] {
+    const bindings = this.bindingsOf(nickname);
+    const isReachable = (binding: Binding): boolean => !this.#stranded.has(binding);
+    return bindings.every(isReachable) ? bindings : bindings.filter(isReachable);
+  }
+
   registeredNicknames(): readonly string[] {
     return [...this.#bindings.keys()];
   }
@@ -95,7 +110,10 @@ export class LocationBook implements Location {
       await this.#restore(nickname);
       throw error;
     }
-    this.#tell(outcome.changes, before.length === 0);
+    this.#tell(
+      outcome.changes,
+      before.every((binding) => this.#stranded.has(binding)),
+    );
     return outcome.bindings;
   }
 
@@ -154,7 +172,8 @@ export class LocationBook implements Location {
         user: binding.nickname,
         contact: binding.contactUri,
       });
-      if (change.kind === 'added') {
+      const isBack = change.kind === 'refreshed' && this.#stranded.has(change.previous);
+      if (change.kind === 'added' || isBack) {
         this.#log.info('registrar.binding.added', fields);
         this.#events.emit('bindingAdded', binding, isFirst);
         isFirst = false;

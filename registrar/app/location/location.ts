@@ -28,7 +28,10 @@ export type BindingRemoval =
   'expired' | 'unregistered' | 'replaced' | 'accountRemoved' | 'unreachable';
 
 export type LocationEvents = {
-  /** A new device; `isFirst` when the account had none before. Refreshes are not told here. */
+  /**
+   * A new device, or one that is back after a restart of the switch; `isFirst` when the account had none that could be
+   * reached. Refreshes are not told here.
+   */
   bindingAdded: readonly [binding: Binding, isFirst: boolean];
   bindingRefreshed: readonly [binding: Binding];
   bindingRemoved: readonly [binding: Binding, reason: BindingRemoval];
@@ -37,6 +40,11 @@ export type LocationEvents = {
 export type Location = {
   /** Bindings that have not expired, highest q first, then the newest. */
   bindingsOf(nickname: string): readonly Binding[];
+  /**
+   * Those of them to which a request can be sent: not those that need the connection that the device had opened, when
+   * that went with the engine before this one. The device comes back by itself (RFC 5626 section 4.5).
+   */
+  reachableBindingsOf(nickname: string): readonly Binding[];
   /** Accounts with at least one binding. */
   registeredNicknames(): readonly string[];
   /**

@@ -1,4 +1,5 @@
 /** How to reach a device: the request-URI and the next hop for a binding (RFC 3261 section 16.6, RFC 5626 section 5.3). */
+import { SipUri } from '../../../core/sip/uri.ts';
 import type { Binding, Location } from './location.ts';
 
 /** `proxy` is drachtio's next hop, an address without name lookup. */
@@ -14,6 +15,22 @@ export function targetOf(binding: Binding): Target {
   const { sourceAddress, sourcePort } = binding;
   const host = sourceAddress.includes(':') ? `[${sourceAddress}]` : sourceAddress;
   return { uri, proxy: `sip:${host}:${sourcePort}` };
+}
+
+/**
+ * Whether a device can be reached by nothing but the connection that it opened. That is not so by UDP; and a TCP phone
+ * may listen where its Contact says, if that is the machine that it registered from and not the near end of that very
+ * connection. TLS needs a certificate that phones do not have, a WebSocket client listens to nobody (RFC 7118
+ * section 5), and who registered by RFC 5626 has said that he is to be reached so.
+ */
+export function needsItsFlow(binding: Binding): boolean {
+  const { transport, regId, sourceAddress, sourcePort } = binding;
+  if (transport === 'udp') return false;
+  if (transport !== 'tcp' || regId !== undefined) return true;
+  const uri = SipUri.parse(binding.contactUri);
+  const isWebSocket = uri.params.get('transport')?.toLowerCase().startsWith('ws') ?? false;
+  const isElsewhere = uri.host !== sourceAddress || uri.port === sourcePort;
+  return isWebSocket || isElsewhere;
 }
 
 /**

@@ -117,7 +117,7 @@ class Messages implements InstalledPart {
     };
     const failures: Failure[] = [];
     let isDecided = false;
-    const attempts = devicesOf(location.bindingsOf(recipient)).map(async (flows) => {
+    const attempts = devicesOf(location.reachableBindingsOf(recipient)).map(async (flows) => {
       const failure = await this.#sendToDevice(flows, (flow) =>
         isDecided ? undefined : this.#sendTo(targetOf(flow), headers, body),
       );

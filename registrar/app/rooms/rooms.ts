@@ -282,7 +282,7 @@ class Rooms {
     participants: readonly Participant[],
     message: { readonly headers: Record<string, string>; readonly body: string },
   ): void {
-    const bindings = this.#context.location.bindingsOf(nickname);
+    const bindings = this.#context.location.reachableBindingsOf(nickname);
     const sources = new Set(
       participants
         .filter(({ account }) => account.nickname === nickname)

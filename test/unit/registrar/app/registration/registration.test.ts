@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { nullLog } from '../../../../../core/log.ts';
 import type { Config } from '../../../../../config/schema.ts';
+import { SipUri } from '../../../../../core/sip/uri.ts';
 import { createDomain } from '../../../../../registrar/app/domain.ts';
 import type { BindingRows } from '../../../../../registrar/app/location/binding-rows.ts';
 import type { Binding } from '../../../../../registrar/app/location/location.ts';
@@ -48,7 +49,13 @@ describe('REGISTER (RFC 3261 section 10.3)', () => {
       load: () => Promise.resolve(kept),
       loadOf: () => Promise.resolve(kept),
     };
-    location = new LocationBook({ rows, policy: POLICY, clock, log: nullLog });
+    location = new LocationBook({
+      rows,
+      policy: POLICY,
+      clock,
+      log: nullLog,
+      hasLostFlows: true,
+    });
     location.on('bindingAdded', ({ contactUri }, isFirst) =>
       told.push(`added ${contactUri} ${isFirst}`),
     );
@@ -242,6 +249,86 @@ describe('REGISTER (RFC 3261 section 10.3)', () => {
     clock.advance(3_602_000);
     assert.deepEqual(restarted.bindingsOf('alice'), []);
     restarted.close();
+  });
+
+  describe('after a restart', () => {
+    const restart = async (hasLostFlows: boolean): Promise<LocationBook> => {
+      kept = location.bindingsOf('alice').slice();
+      const rows: BindingRows = {
+        write: () => Promise.resolve(),
+        load: () => Promise.resolve(kept),
+        loadOf: () => Promise.resolve(kept),
+      };
+      const restarted = new LocationBook({
+        rows,
+        policy: POLICY,
+        clock,
+        log: nullLog,
+        hasLostFlows,
+      });
+      await restarted.load();
+      restarted.close();
+      return restarted;
+    };
+    const outbound = ';+sip.instance="<urn:uuid:1>";reg-id=1';
+    const at = { address: '192.0.2.1', port: 5062 };
+
+    for (const [name, contact, transport, isReachable] of [
+      ['by UDP', '<sip:a@10.0.0.1:1>', 'udp', true],
+      ['that listens for TCP', '<sip:a@192.0.2.1;transport=tcp>', 'tcp', true],
+      ['by TCP behind a NAT', '<sip:a@10.0.0.1:5060;transport=tcp>', 'tcp', false],
+      ['with its own end of a TCP connection', '<sip:a@192.0.2.1:5062>', 'tcp', false],
+      ['by TCP with a flow', `<sip:a@192.0.2.1;transport=tcp>${outbound}`, 'tcp', false],
+      ['by TLS', '<sip:a@192.0.2.1;transport=tls>', 'tls', false],
+      ['by WebSocket', '<sip:a@x.invalid;transport=ws>', 'tcp', false],
+      ['by WebSocket with an address', '<sip:a@192.0.2.1;transport=WSS>', 'tcp', false],
+    ] as const) {
+      it(`can${isReachable ? '' : 'not'} reach a device ${name} before it registers again`, async () => {
+        await register({ Contact: contact }, { ...at, transport });
+        assert.equal(location.reachableBindingsOf('alice').length, 1);
+        const restarted = await restart(true);
+        assert.equal(restarted.bindingsOf('alice').length, 1);
+        assert.equal(restarted.reachableBindingsOf('alice').length, isReachable ? 1 : 0);
+      });
+    }
+
+    it('tells of a device that is back as of a new one, once', async () => {
+      await register({ Contact: '<sip:a@x.invalid;transport=ws>' }, { ...at, transport: 'tcp' });
+      const restarted = await restart(true);
+      const news: unknown[] = [];
+      restarted.on('bindingAdded', (_binding, isFirst) => news.push(['added', isFirst]));
+      restarted.on('bindingRefreshed', () => news.push('refreshed'));
+      const again = {
+        nickname: 'alice',
+        contacts: [
+          {
+            uri: SipUri.parse('sip:a@x.invalid;transport=ws'),
+            parameters: '',
+            expiresSeconds: undefined,
+            q: 1,
+            instanceId: undefined,
+            regId: undefined,
+          },
+        ],
+        expiresSeconds: undefined,
+        callId: 'another',
+        userAgent: undefined,
+        sourceAddress: at.address,
+        sourcePort: at.port,
+        transport: 'tcp',
+      } as const;
+      await restarted.register({ ...again, cseq: 1 });
+      assert.equal(restarted.reachableBindingsOf('alice').length, 1);
+      await restarted.register({ ...again, cseq: 2 });
+      assert.deepEqual(news, [['added', true], 'refreshed']);
+      restarted.close();
+    });
+
+    it('can reach all of them when the engine lives on elsewhere', async () => {
+      await register({ Contact: '<sip:a@x.invalid;transport=ws>' }, { ...at, transport: 'tcp' });
+      const restarted = await restart(false);
+      assert.equal(restarted.reachableBindingsOf('alice').length, 1);
+    });
   });
 
   it('forgets a device that proved to be gone, unless it has come back meanwhile', async () => {
