@@ -244,6 +244,19 @@ export function startLineOf(message: SipMessage): string {
 
 export type LabOptions = Partial<Omit<EngineOptions, 'secret' | 'random' | 'wallClockMs'>>;
 
+const LONGEST_REGISTRATION_MS = 3_600_000;
+/** Those of the test that runs. */
+const labs = new Set<EngineLab>();
+
+// Benchmarks have no tests.
+if ('afterEach' in globalThis) {
+  afterEach('nothing is left in an engine', () => {
+    const ending = [...labs];
+    labs.clear();
+    for (const lab of ending) lab.end();
+  });
+}
+
 export class EngineLab {
   readonly clock = new VirtualClock();
   readonly engine: Engine;
@@ -283,6 +296,7 @@ export class EngineLab {
       random: seededRandom('lab'),
       wallClockMs: () => WALL_CLOCK_START_MS + clock.nowMs,
     });
+    labs.add(this);
   }
 
   /** An application that has authenticated and routes these verbs. */
@@ -419,6 +433,22 @@ export class EngineLab {
     };
     const nothing = Object.fromEntries(Object.keys(held).map((name) => [name, 0]));
     assert.deepEqual(held, { ...nothing, ...expected });
+  }
+
+  /**
+   * Asserts that nothing is left once the applications have gone and every registration has run out, whatever the
+   * test was about.
+   */
+  end(): void {
+    for (const { queryId } of this.heldQueries ?? []) {
+      this.feed({ kind: 'resolved', queryId, targets: [], error: undefined });
+    }
+    this.heldQueries = undefined;
+    for (const controlId of this.#applications.keys()) {
+      this.feed({ kind: 'controlClosed', controlId });
+    }
+    this.advance(LONGEST_REGISTRATION_MS);
+    this.assertIdle();
   }
 
   #drain(): void {
