@@ -28,7 +28,7 @@ export type BranchTimeouts = {
   readonly provisionalMs: number;
   /** Until the final response; 0 is for ever. */
   readonly finalMs: number;
-  /** Since the last provisional response, for INVITE (RFC 3261 §16.6 step 11). */
+  /** Since the last provisional response but 100, for INVITE (RFC 3261 §16.6 step 11, §16.7 step 2). */
   readonly timerCMs: number;
 };
 
@@ -95,8 +95,9 @@ export class Branch implements ClientUser, TimerOwner {
     if (statusCode < 200) {
       this.#stop(this.#provisionalTimer);
       if (this.#isCancelWanted) this.#sendCancel();
-      else this.#restartTimerC();
-      if (statusCode > 100) this.#owner.branchProgressed(this, response);
+      if (statusCode === 100) return;
+      if (!this.#isCancelWanted) this.#restartTimerC();
+      this.#owner.branchProgressed(this, response);
       return;
     }
     if (statusCode < 300) {

@@ -238,6 +238,41 @@ describe('engine: proxied requests (RFC 3261 §16)', () => {
     lab.assertIdle();
   });
 
+  it('do not take 100 for a reason to wait longer (RFC 3261 §16.7 step 2)', () => {
+    proxy(invite(), '|fullResponse||serial||', BOB);
+    const copy = bob.expect();
+    lab.advance(10_000);
+    bob.forget();
+    bob.respond(copy, '100 Trying');
+    phone.expectNothing();
+    lab.advance(174_900);
+    bob.expectNothing();
+    lab.advance(200);
+    bob.respond(bob.expect(/^CANCEL/), '200 OK');
+    bob.respond(copy, '487 Request Terminated');
+    phone.expect(/^487/);
+    lab.assertIdle();
+  });
+
+  it('other than INVITE are never answered 408, neither ours nor that of a destination (RFC 4320 §4.2)', () => {
+    for (const [callId, answer] of [
+      ['silent', undefined],
+      ['late', '408 Request Timeout'],
+    ] as const) {
+      phone.send(requestFrom(phone, 'MESSAGE', { callId, uri: 'sip:bob@127.0.0.1:5060' }));
+      const id = application.expect('sip', /^MESSAGE/).fields[8] ?? '';
+      const order = proxy(id, '|fullResponse||serial||', BOB);
+      const copy = bob.expect(/^MESSAGE/);
+      if (answer === undefined) lab.advance(32_100);
+      else bob.respond(copy, answer);
+      assert.equal(answers(order).at(-1), 'OK|done');
+      assert.ok(phone.received.every(({ statusCode }) => statusCode === 100));
+      phone.forget();
+      bob.forget();
+    }
+    lab.assertIdle();
+  });
+
   it('keep the rest of the dialog on its way through us, both directions', () => {
     proxy(invite(), 'remainInDialog|fullResponse||serial||', BOB);
     const copy = bob.expect();
