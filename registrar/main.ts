@@ -275,7 +275,7 @@ function welcome(config: Config, running: RunningSwitch, version: string): strin
     people === 0
       ? '  1. Make an account:   npx parley user add NAME'
       : '  1. Another account:   npx parley user add NAME',
-    `  2. Talk:              npx parley phone --as NAME, or any SIP phone with the server ${server}; call lobby`,
+    `  2. Talk:              npx parley phone --as NAME${whereForPhone(listeners, server)}, or any SIP phone with the server ${server}; call lobby`,
     '',
   );
   return lines.join('\n');
@@ -306,6 +306,19 @@ function serverName(listeners: readonly Listening[], domain: string): string {
     !address.startsWith('127.') && address !== '::1' && !address.includes(':');
   const listener = listeners.find(isReachable) ?? listeners[0];
   return listener === undefined ? domain : hostPort(listener.address, listener.port);
+}
+
+/** Where our own softphone looks when it is told nothing. */
+const LOOPBACK = '127.0.0.1';
+const USUAL_PORT = 5060;
+
+/** What our own softphone on this machine must be told, unless it finds us by itself. */
+function whereForPhone(listeners: readonly Listening[], server: string): string {
+  const nearby = listeners.find(
+    ({ transport, address }) => transport === 'tcp' && address === LOOPBACK,
+  );
+  if (nearby?.port === USUAL_PORT) return '';
+  return ` --server ${nearby === undefined ? server : hostPort(nearby.address, nearby.port)}`;
 }
 
 function hostPort(address: string, port: number): string {

@@ -74,6 +74,7 @@ describe('the switch as a process', function () {
     assert.match(running.output, new RegExp(`127\\.0\\.0\\.1:${port} UDP\\+TCP`));
     assert.match(running.output, /lobby \(dial 1000\)/);
     assert.match(running.output, /npx parley user add NAME/);
+    assert.match(running.output, new RegExp(`--as NAME --server 127\\.0\\.0\\.1:${port}, or any`));
     assert.equal(running.errors, '', 'nothing else is to be read at a first start');
     const alice = await peer('alice');
     await alice.register({ expect: 401 });
