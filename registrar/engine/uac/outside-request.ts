@@ -5,6 +5,7 @@ import { parseDigits } from '../../../core/sip/grammar.ts';
 import type { SipMessage } from '../../../core/sip/message.ts';
 import { METHODS } from '../../../core/sip/status.ts';
 import { parseUri, type SipUri } from '../../../core/sip/uri.ts';
+import { routeRequest, routeUri } from '../dialog/dialog.ts';
 import type { Ids } from '../ids.ts';
 import type { RequestDraft } from '../request-draft.ts';
 import { sipUri } from '../router.ts';
@@ -50,23 +51,40 @@ export function makesDialog(method: string): boolean {
 }
 
 /** The request with everything that the application left out. */
-export function draftOutside(ids: Ids, template: SipMessage, uri: SipUri): RequestDraft {
+export function draftOutside(
+  ids: Ids,
+  template: SipMessage,
+  { uri, nextHop }: Destination,
+): RequestDraft {
   const { method } = template;
+  const { requestUri, routes } = routeRequest(uri.toString(), routesOf(template, nextHop));
   const value = (name: string, otherwise: string): string => template.header(name) ?? otherwise;
   const from = bracketed(value('From', OWN_ADDRESS));
   return {
     method,
-    requestUri: uri.toString(),
+    requestUri,
     maxForwards: parseDigits(value('Max-Forwards', ''), 255) ?? MAX_FORWARDS,
     from: tagOf(from) === undefined ? `${from};tag=${ids.tag()}` : from,
     to: bracketed(value('To', `<${uri.toString()}>`)),
     callId: template.header('Call-ID') ?? ids.callId(),
     sequence: sequenceOf(template.header('CSeq')) ?? ids.number(MAX_FIRST_SEQUENCE),
-    routes: [],
+    routes,
     contact: contactOf(template),
     headers: templateHeaders(template),
     body: templateBody(template),
   };
+}
+
+/**
+ * A route set that is known beforehand (RFC 3261 §8.1.1.1): the Path of a registration (RFC 3327 §5.4), or a
+ * Service-Route (RFC 3608 §5.1). An application means it when its first entry is the next hop that it names; other
+ * Routes may have been copied from anywhere.
+ */
+function routesOf(template: SipMessage, nextHop: SipUri | undefined): readonly string[] {
+  const routes = template.headerValues('Route');
+  const [first] = routes;
+  if (nextHop === undefined || first === undefined) return [];
+  return routeUri(first)?.equals(nextHop) === true ? routes : [];
 }
 
 function contactOf(template: SipMessage): RequestDraft['contact'] {

@@ -106,7 +106,7 @@ export class Uac implements UacRequestOwner {
       this.#kernel.reports.nok(application.id, requestId, route.reason);
       return;
     }
-    const draft = draftOutside(this.#kernel.ids, template, uri);
+    const draft = draftOutside(this.#kernel.ids, template, destination);
     const isMaking = makesDialog(draft.method);
     const dialogId = isMaking ? dialogIdOf(draft.callId, tagOf(draft.from) ?? '') : '';
     const request = this.open(application, draft.method, { dialogId, dialog: undefined });

@@ -355,6 +355,43 @@ describe('engine: requests of applications', () => {
     lab.assertIdle();
   });
 
+  it('sends along a route set whose first entry is the next hop that the application names (RFC 3327, RFC 3608)', () => {
+    const send = (nextHop: string, ...routes: readonly string[]): SipMessage => {
+      const lines = [
+        'INVITE sip:carol@10.0.0.7 SIP/2.0',
+        ...routes.map((route) => `route: ${route}`),
+      ];
+      application.command(`sip|||${nextHop}`, `${lines.join('\r\n')}\r\n\r\n${SDP}`);
+      return bob.expect(/^INVITE/);
+    };
+    const edge = '<sip:token@127.0.0.1:5091;lr;ob>';
+    const along = send('sip:token@127.0.0.1:5091;ob;lr', `${edge},<sip:10.0.0.8;lr>`);
+    assert.equal(along.requestUri, 'sip:carol@10.0.0.7');
+    assert.deepEqual(along.headerValues('Route'), [edge, '<sip:10.0.0.8;lr>']);
+    bob.respond(along, '180 Ringing');
+    const ringing = application.expect('sip', /180/);
+    application.command(`sip|${ringing.fields[8] ?? ''}|`, 'CANCEL sip:x SIP/2.0\r\n\r\n');
+    const cancel = bob.expect(/^CANCEL/);
+    assert.deepEqual(cancel.headerValues('Route'), along.headerValues('Route'));
+    bob.respond(cancel, '200 OK');
+    bob.respond(along, '487 Request Terminated');
+    assert.deepEqual(bob.expect(/^ACK/).headerValues('Route'), along.headerValues('Route'));
+    application.expect('sip', /487/);
+
+    const strict = send('sip:127.0.0.1:5091', '<sip:127.0.0.1:5091>', '<sip:10.0.0.8;lr>');
+    assert.equal(strict.requestUri, 'sip:127.0.0.1:5091');
+    assert.deepEqual(strict.headerValues('Route'), ['<sip:10.0.0.8;lr>', '<sip:carol@10.0.0.7>']);
+    bob.respond(strict, '486 Busy Here');
+    bob.expect(/^ACK/);
+    application.expect('sip', /486/);
+
+    const copied = send('sip:127.0.0.1:5091', '<sip:10.0.0.8;lr>');
+    assert.equal(copied.has('Route'), false);
+    bob.respond(copied, '486 Busy Here');
+    bob.expect(/^ACK/);
+    lab.assertIdle();
+  });
+
   it('sends more than 1300 bytes by TCP where that is possible (RFC 3261 §18.1.1)', () => {
     let peer: LabPeer | undefined;
     lab.accept('tcp', { address: '127.0.0.1', port: 5091 }, (accepted) => {

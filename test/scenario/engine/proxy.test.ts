@@ -343,8 +343,11 @@ describe('engine: proxied requests (RFC 3261 §16)', () => {
     assert.equal(copy.header('Path'), '<sip:127.0.0.1:5060;lr>');
     assert.equal(copy.header('Require'), 'path');
     assert.equal(copy.has('Record-Route'), false);
-    bob.respond(copy, '200 OK');
-    phone.expect(/^200/);
+    const headers = ['Path: <sip:127.0.0.1:5060;lr>', 'Service-Route: <sip:home.test;lr>'];
+    bob.respond(copy, '200 OK', headers);
+    const ok = phone.expect(/^200/);
+    assert.equal(ok.header('Path'), '<sip:127.0.0.1:5060;lr>');
+    assert.equal(ok.header('Service-Route'), '<sip:home.test;lr>');
     lab.assertIdle();
   });
 
