@@ -151,7 +151,11 @@ describe('reliable provisional answers of devices (RFC 3262)', () => {
     const refused = await earlyRequestBack(taken, 'UPDATE', offer);
     (await call.expectRequest('UPDATE')).reply(488);
     await refused.final(488);
-    const update = await earlyRequestBack(taken, 'UPDATE', { ...offer, cseq: 2 });
+    // 481 would end a call that is up; this one still has its INVITE.
+    const unknown = await earlyRequestBack(taken, 'UPDATE', { ...offer, cseq: 2 });
+    (await call.expectRequest('UPDATE')).reply(481);
+    await unknown.final(480);
+    const update = await earlyRequestBack(taken, 'UPDATE', { ...offer, cseq: 3 });
     const asked = await call.expectRequest('UPDATE');
     assert.equal(audioOf(asked.message.body.toString()).direction, 'inactive');
     asked.reply(200, { body: sdp({ attributes: ['inactive'], version: 2 }), ...SDP });

@@ -139,7 +139,7 @@ export class Call {
       log: context.log,
       random: Math.random,
       legOf: (side) => this.#legs[side] ?? this.#earlyLeg(side),
-      mayReinvite: () => this.#state === 'up',
+      isUp: () => this.#state === 'up',
       vanished: (leg) => {
         this.#vanished(leg);
       },

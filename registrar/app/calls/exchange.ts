@@ -22,8 +22,8 @@ export type ExchangeOptions = {
   /** 0 to 1, for the spread of Retry-After. */
   readonly random: () => number;
   readonly legOf: (side: Side) => Leg | undefined;
-  /** Not before the call is answered (RFC 3261 section 14.1). */
-  readonly mayReinvite: () => boolean;
+  /** The call is answered: re-INVITE is allowed (RFC 3261 section 14.1), and a side that is gone ends the call. */
+  readonly isUp: () => boolean;
   /** The other end of this leg is no more. */
   readonly vanished: (leg: Leg) => void;
   /** No agreement was reached on a session that is already up: the call cannot go on. */
@@ -132,7 +132,7 @@ export class Exchange {
   }
 
   async #passOn(asker: Asker, request: SipRequest, response: SipResponse): Promise<void> {
-    const { vanished, legOf } = this.#options;
+    const { vanished, legOf, isUp } = this.#options;
     const media = this.#options.media();
     const peer = legOf(otherSide(asker.side));
     if (peer === undefined || peer.isOver) {
@@ -152,7 +152,7 @@ export class Exchange {
       if (answer.status >= 300) {
         if (hasOffer) await media.restore();
         this.#passRefusal(response, answer);
-        if (answer.isDialogGone) vanished(peer);
+        if (answer.isDialogGone && isUp()) vanished(peer);
       } else if (hasOffer) await this.#completeAnswered(asked, answer);
       else await this.#completeOffered(asked, answer);
     } catch (error) {
@@ -173,13 +173,12 @@ export class Exchange {
     { asker, peer }: Asked,
     offer: string | undefined,
   ): Promise<LegAnswer> {
-    const { mayReinvite } = this.#options;
     if (method !== 'UPDATE' || offer === undefined) return peer.invite(offer, asker.identity);
     if (peer.allows('UPDATE')) {
       const answer = await peer.update(offer, asker.identity);
       if (!NOT_ALLOWED.has(answer.status)) return answer;
     }
-    if (mayReinvite()) return peer.invite(offer, asker.identity);
+    if (this.#options.isUp()) return peer.invite(offer, asker.identity);
     throw new ProtocolError('call.update.impossible', 'not before the call is answered', 504);
   }
 
