@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import type { AddressInfo, Server } from 'node:net';
+import { connect, type AddressInfo, type Server } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import Drachtio from 'drachtio-srf';
@@ -143,9 +143,9 @@ describe('control connections of drachtio-srf', function () {
       response.send(200);
     });
     const connected = new Promise((resolve) => srf.once('connect', resolve));
-    const connect = { host: LOOPBACK, port: engine.controlPort, secret: SECRET };
+    const place = { host: LOOPBACK, port: engine.controlPort, secret: SECRET };
     (srf as unknown as { connect(options: object): void }).connect({
-      ...connect,
+      ...place,
       tls: { ca: identity.cert },
     });
     closers.push(() => {
@@ -160,6 +160,26 @@ describe('control connections of drachtio-srf', function () {
       if (statusCode === 200) break;
       assert.equal(statusCode, 503);
     }
+  });
+
+  it('a control port has a hundred places for one address', async () => {
+    await start({});
+    const sockets = Array.from({ length: 120 }, () => connect(engine.controlPort, LOOPBACK));
+    for (const socket of sockets) {
+      socket.on('error', () => undefined);
+      closers.push(() => Promise.resolve(socket.destroy()));
+    }
+    while ((await engine.stats()).counters.refusals['connectionsPerAddress'] !== 20) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    for (const socket of sockets) socket.destroy();
+    await untilNoApplication();
+    const srf = new Drachtio() as unknown as Srf;
+    srf.on('error', () => undefined);
+    const connected = new Promise((resolve) => srf.once('connect', resolve));
+    srf.connect({ host: LOOPBACK, port: engine.controlPort, secret: SECRET });
+    await connected;
+    disconnect(srf);
   });
 
   it('a control port with TLS ignores who does not speak it, and closes all the same', async () => {

@@ -3,7 +3,8 @@
 import { ParseError } from '../../../core/errors.ts';
 import type { SipMessage } from '../../../core/sip/message.ts';
 import { NameAddr } from '../../../core/sip/name-addr.ts';
-import { parseUri, type SipUri } from '../../../core/sip/uri.ts';
+import { Params } from '../../../core/sip/params.ts';
+import { parseUri, type SipUri, type Uri } from '../../../core/sip/uri.ts';
 import type { Hop } from '../transport/flow.ts';
 import { protoName } from './report.ts';
 import { placeFromAnswer, type ApplicationPlace } from './request-handlers.ts';
@@ -43,10 +44,10 @@ const CONTROL_CHARACTERS = /[\u0000-\u001F\u007F]/;
 export function questionUrl(base: URL, request: SipMessage, hop: Hop): string | undefined {
   const url = new URL(base);
   if (!url.pathname.endsWith('/')) url.pathname += '/';
-  const uri = sipUriOf(() => request.uri);
+  const target = targetOf(request);
   const fields = [
     ['method', request.method],
-    ['domain', uri?.host ?? ''],
+    ['domain', target.host],
     ['protocol', protoName(hop.transport)],
     ['source_address', hop.remote.address],
     ['fromUser', userOf(() => request.from().uri)],
@@ -57,10 +58,16 @@ export function questionUrl(base: URL, request: SipMessage, hop: Hop): string | 
   ] as const;
   for (const [name, value] of fields) url.searchParams.append(name, value);
   const taken = new Set<string>(fields.map(([name]) => name.toLowerCase()));
-  for (const [name, value] of uri?.params.entries() ?? []) {
+  for (const [name, value] of target.params.entries()) {
     if (!taken.has(name)) url.searchParams.append(name, value ?? '');
   }
   return url.href.length > MAX_URL_LENGTH ? undefined : url.href;
+}
+
+/** Host and parameters of the Request-URI; nothing when it is no SIP URI. */
+function targetOf(request: SipMessage): Pick<SipUri, 'host' | 'params'> {
+  const uri = uriOf(() => request.uri);
+  return uri?.kind === 'sip' ? uri : { host: '', params: Params.none };
 }
 
 /** Without parameters. */
@@ -69,16 +76,17 @@ function mediaTypeOf(request: SipMessage): string {
   return type.trim();
 }
 
-/** As written, or nothing. */
-function userOf(read: () => SipMessage['uri']): string {
-  return sipUriOf(read)?.user ?? '';
+/** As written, or nothing; of a tel URI the number. */
+function userOf(read: () => Uri): string {
+  const uri = uriOf(read);
+  if (uri?.kind === 'tel') return uri.number;
+  return uri?.kind === 'sip' ? (uri.user ?? '') : '';
 }
 
 /** @param read - may throw ParseError, for a header that the message brings malformed */
-function sipUriOf(read: () => SipMessage['uri']): SipUri | undefined {
+function uriOf(read: () => Uri): Uri | undefined {
   try {
-    const uri = read();
-    return uri.kind === 'sip' ? uri : undefined;
+    return read();
   } catch (error) {
     if (error instanceof ParseError) return undefined;
     throw error;

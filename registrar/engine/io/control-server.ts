@@ -3,12 +3,18 @@ import net from 'node:net';
 import tls, { rootCertificates } from 'node:tls';
 import type { CounterFamily } from '../counters.ts';
 import type { ControlId, Endpoint, EngineOutput } from '../seam.ts';
-import type { InputSink } from './sink.ts';
-import { createTlsServer, listen, serverName, type TlsIdentity } from './stream-listener.ts';
+import { ConnectionCensus, type InputSink } from './sink.ts';
+import {
+  countConnections,
+  createTlsServer,
+  listen,
+  serverName,
+  type TlsIdentity,
+} from './stream-listener.ts';
 
 const KEEP_ALIVE_MS = 45_000;
-/** At one port; more than any fleet of applications, and less than would hurt. */
-const MAX_CONNECTIONS = 1_000;
+/** More than any fleet of applications has, and so few from one address that strangers there cannot take every place. */
+const LIMITS = { maxConnections: 1_000, maxConnectionsPerAddress: 100 };
 /** An application that leaves so much unread has ceased to work. */
 const MAX_UNREAD_BYTES = 67_108_864;
 
@@ -31,13 +37,16 @@ export class ControlServer {
   /** Connections that we are opening. */
   readonly #dialled = new Map<ControlId, net.Socket>();
   readonly #sink: InputSink;
-  readonly #refusals: CounterFamily;
+  readonly #census = new ConnectionCensus(LIMITS);
   #nextId = 1;
 
-  /** @param refusals - counts connections that were closed because too much piled up: `slowApplication` */
-  constructor(sink: InputSink, refusals: CounterFamily) {
+  constructor(sink: InputSink) {
     this.#sink = sink;
-    this.#refusals = refusals;
+  }
+
+  /** Of connections, by kind; `slowApplication` is one that let too much pile up. */
+  get refusals(): CounterFamily {
+    return this.#census.refusals;
   }
 
   /**
@@ -48,6 +57,7 @@ export class ControlServer {
    */
   async listen({ local, identity, isFurther }: ControlPort): Promise<number> {
     const accept = (socket: net.Socket): void => {
+      if (socket.destroyed) return;
       const controlId = this.#nextId++;
       this.#attach(controlId, socket);
       this.#sink({ kind: 'controlOpened', controlId, isFurther });
@@ -56,7 +66,7 @@ export class ControlServer {
       identity === undefined
         ? net.createServer(accept)
         : this.#carrying(createTlsServer(identity), accept);
-    server.maxConnections = MAX_CONNECTIONS;
+    countConnections(server, { census: this.#census });
     await listen(server, local);
     this.#servers.push(server);
     const address = server.address();
@@ -78,7 +88,7 @@ export class ControlServer {
     const socket = this.#connections.get(id);
     if (socket === undefined) return;
     if (socket.writableLength > MAX_UNREAD_BYTES) {
-      this.#refusals.add('slowApplication');
+      this.refusals.add('slowApplication');
       socket.destroy();
       return;
     }

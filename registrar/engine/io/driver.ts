@@ -69,7 +69,7 @@ export class EngineDriver {
       limits: options.limits,
       flows: this.#flows,
     };
-    this.#control = new ControlServer(this.#feed, this.#streams.census.refusals);
+    this.#control = new ControlServer(this.#feed);
     this.#routes = new RouteAsker(this.#feed, options.trustedAuthorities);
     const supported = new Set<Transport>(['udp', 'tcp', 'tls']);
     this.#resolver = new Resolver(options.dns ?? systemDns, supported, Math.random);
@@ -81,7 +81,11 @@ export class EngineDriver {
     readonly refusals: Readonly<Record<string, number>>;
   } {
     const { total, refusals } = this.#streams.census;
-    return { open: total, refusals: refusals.toRecord() };
+    const sums: Record<string, number> = { ...refusals.toRecord() };
+    for (const [kind, count] of Object.entries(this.#control.refusals.toRecord())) {
+      sums[kind] = (sums[kind] ?? 0) + count;
+    }
+    return { open: total, refusals: sums };
   }
 
   /** @throws the bind error (EADDRINUSE, EACCES, EADDRNOTAVAIL) */

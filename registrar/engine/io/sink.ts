@@ -39,9 +39,11 @@ export type ConnectionLimits = {
   readonly maxQueuedBytes: number;
 };
 
+type CensusLimits = Pick<ConnectionLimits, 'maxConnections' | 'maxConnectionsPerAddress'>;
+
 /** Counts connections in all and per address, so that one address cannot take every place; and those refused. */
 export class ConnectionCensus {
-  readonly #limits: ConnectionLimits;
+  readonly #limits: CensusLimits;
   readonly #perAddress = new Map<string, number>();
   #total = 0;
   /**
@@ -50,7 +52,7 @@ export class ConnectionCensus {
    */
   readonly refusals = new CounterFamily();
 
-  constructor(limits: ConnectionLimits) {
+  constructor(limits: CensusLimits) {
     this.#limits = limits;
   }
 

@@ -73,7 +73,10 @@ export function listen(server: net.Server, local: Endpoint): Promise<void> {
 }
 
 /** Before anything else happens to a connection, a TLS handshake for instance. */
-export function countConnections(server: net.Server, { census }: StreamContext): void {
+export function countConnections(
+  server: net.Server,
+  { census }: Pick<StreamContext, 'census'>,
+): void {
   server.prependListener('connection', (socket: net.Socket) => {
     census.admit(socket);
   });

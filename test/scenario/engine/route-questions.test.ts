@@ -71,6 +71,15 @@ describe('engine: web servers that decide about requests', () => {
       lab.assertIdle();
     });
 
+    it('with the numbers of tel URIs', () => {
+      invite({ uri: 'sip:9@b.test', from: '<tel:+4930123>', to: '<tel:110;phone-context=+49>' });
+      const fields = new Map(fieldsAsked());
+      assert.deepEqual([fields.get('fromUser'), fields.get('toUser')], ['+4930123', '110']);
+      lab.answerQuestion({ action: 'reject', data: { status: 404 } });
+      phone.expect(/^404/);
+      lab.assertIdle();
+    });
+
     it('with the request itself as body, where that is wished', () => {
       lab = new EngineLab({ requestHandlers: [{ uri: WEB, withBody: true }] });
       phone = lab.udpPeer(5090);
