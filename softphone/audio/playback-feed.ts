@@ -16,12 +16,15 @@ const MAXIMUM_WAITING = 12;
 const STALLED_FRAMES = 5;
 /** Frames that are kept after that. */
 const KEPT_FRAMES = 2;
+/** The card gets half frames, so that less waits inside of the sound library. */
+const PIECE_SAMPLES = FRAME_SAMPLES / 2;
+const PIECE_MS = FRAME_MS / 2;
 /** Ten seconds in which the headroom was enough show how much of it can go. */
-const CALM_FRAMES = 500;
+const CALM_PIECES = 1000;
 /** Headroom that stays, because tomorrow is not quite like today. */
 const RESERVE_MS = 8;
-/** Frames between two cuts, and the most that one takes, so that nobody hears them. */
-const CUT_EVERY = 5;
+/** Pieces between two cuts, and the most that one takes, so that nobody hears them. */
+const CUT_EVERY = 10;
 const MOST_CUT = FRAME_SAMPLES / 2;
 /** What is too short to be cut out well: 2.5 ms. */
 const LEAST_CUT = FRAME_SAMPLES / 8;
@@ -29,11 +32,13 @@ const LEAST_CUT = FRAME_SAMPLES / 8;
 /** A card that has taken nothing for so long will not take anything again; at first it may take a while. */
 const STUCK_MS = 1500;
 const STUCK_OPENING_MS = 6000;
-/** Frames that the sound library takes before the card plays anything. */
-const QUEUED_FRAMES = 5;
+/** Pieces that the sound library takes before the card plays anything. */
+const QUEUED_PIECES = 5;
+/** A card that takes a hundredth less than the clock says has gaps of its own. */
+const TOLERATED_LOSS = 0.01;
 
-/** Hands 960 samples to the card, which copies them; `done` when it has taken them. */
-type Write = (frame: Int16Array, done: () => void) => void;
+/** Hands 480 samples to the card, which copies them; `done` when it has taken them. */
+type Write = (piece: Int16Array, done: () => void) => void;
 
 /** Sits between frames that come at one pace and a card that takes them at its own. */
 export class PlaybackFeed {
@@ -41,7 +46,7 @@ export class PlaybackFeed {
   readonly #nowMs: () => number;
   readonly #concealment = new Concealment(DEVICE_RATE_HZ);
   readonly #queue = new Int16Array(MAXIMUM_WAITING * FRAME_SAMPLES);
-  readonly #frame = new Int16Array(FRAME_SAMPLES);
+  readonly #piece = new Int16Array(PIECE_SAMPLES);
   /** When the frames in the queue came, the oldest first. */
   readonly #arrivalsMs: number[] = [];
   /** Samples in the queue. */
@@ -49,14 +54,18 @@ export class PlaybackFeed {
   #pushedMeanwhile = 0;
   #writingSinceMs: number | undefined;
   #written = 0;
-  #calmFrames = 0;
+  #calmPieces = 0;
   #leastHeadroomMs = Infinity;
   /** Samples that are to be cut out, and how long ago the last cut was. */
   #surplus = 0;
   #sinceCut = 0;
+  /** Where the comparison with the clock began. */
+  #paceFrom = { atMs: 0, written: 0 };
+  /** Whether the card has lost time in the last ten seconds: gaps that no feed can mend. */
+  hasGaps = false;
   /** Frames dropped because the card was slower than the caller. */
   dropped = 0;
-  /** Frames made up because nothing had come. */
+  /** Pieces made up because nothing had come. */
   filled = 0;
 
   /** @param nowMs - monotonic milliseconds */
@@ -82,7 +91,7 @@ export class PlaybackFeed {
   /** Whether the card takes nothing any more: sound servers can lose a stream and say nothing. */
   get isStuck(): boolean {
     if (this.#writingSinceMs === undefined) return false;
-    const limitMs = this.#written > QUEUED_FRAMES ? STUCK_MS : STUCK_OPENING_MS;
+    const limitMs = this.#written > QUEUED_PIECES ? STUCK_MS : STUCK_OPENING_MS;
     return this.#nowMs() - this.#writingSinceMs > limitMs;
   }
 
@@ -90,53 +99,67 @@ export class PlaybackFeed {
     if (this.#writingSinceMs !== undefined) return;
     if (this.#pushedMeanwhile > STALLED_FRAMES) this.#dropTo(KEPT_FRAMES);
     this.#pushedMeanwhile = 0;
-    if (this.#waiting >= FRAME_SAMPLES) this.#take();
+    if (this.#waiting >= PIECE_SAMPLES) this.#take();
     else this.#makeUp();
     this.#writingSinceMs = this.#nowMs();
-    this.#write(this.#frame, () => {
+    this.#write(this.#piece, () => {
       this.#writingSinceMs = undefined;
       this.#written += 1;
+      this.#watchPace();
       this.#next();
     });
+  }
+
+  /** Compares the card with the clock, ten seconds at a time. */
+  #watchPace(): void {
+    if (this.#written <= QUEUED_PIECES) return;
+    const nowMs = this.#nowMs();
+    const pieces = this.#written - this.#paceFrom.written;
+    if (this.#paceFrom.written > 0 && pieces < CALM_PIECES) return;
+    const expectedMs = pieces * PIECE_MS;
+    if (this.#paceFrom.written > 0) {
+      this.hasGaps = nowMs - this.#paceFrom.atMs > expectedMs * (1 + TOLERATED_LOSS);
+    }
+    this.#paceFrom = { atMs: nowMs, written: this.#written };
   }
 
   #take(): void {
     this.#noteHeadroom();
     this.#cut();
-    this.#frame.set(this.#queue.subarray(0, FRAME_SAMPLES));
-    this.#remove(FRAME_SAMPLES);
-    this.#concealment.receive(this.#frame, FRAME_SAMPLES);
+    this.#piece.set(this.#queue.subarray(0, PIECE_SAMPLES));
+    this.#remove(PIECE_SAMPLES);
+    this.#concealment.receive(this.#piece, PIECE_SAMPLES);
   }
 
-  /** Samples of less than a frame go on waiting. */
+  /** Samples of less than a piece go on waiting. */
   #makeUp(): void {
-    this.#concealment.conceal(FRAME_SAMPLES, this.#frame);
+    this.#concealment.conceal(PIECE_SAMPLES, this.#piece);
     this.filled += 1;
     this.#surplus = 0;
     this.#watchAgain();
   }
 
   #watchAgain(): void {
-    this.#calmFrames = 0;
+    this.#calmPieces = 0;
     this.#leastHeadroomMs = Infinity;
   }
 
   #noteHeadroom(): void {
-    const behind = Math.floor((this.#waiting - FRAME_SAMPLES) / FRAME_SAMPLES);
+    const behind = Math.floor((this.#waiting - PIECE_SAMPLES) / FRAME_SAMPLES);
     const arrivalMs = this.#arrivalsMs.at(-1 - behind);
     if (arrivalMs === undefined) return;
     this.#leastHeadroomMs = Math.min(this.#leastHeadroomMs, this.#nowMs() - arrivalMs);
-    this.#calmFrames += 1;
-    if (this.#calmFrames < CALM_FRAMES) return;
-    // Less than a frame gains nothing: whoever waits for a part of a frame waits for all of it.
-    const frames = Math.floor((this.#leastHeadroomMs - RESERVE_MS) / FRAME_MS);
-    if (frames > 0) this.#surplus = frames * FRAME_SAMPLES;
+    this.#calmPieces += 1;
+    if (this.#calmPieces < CALM_PIECES) return;
+    // Less than a piece gains nothing: who waits for a part of one waits for all of it.
+    const pieces = Math.floor((this.#leastHeadroomMs - RESERVE_MS) / PIECE_MS);
+    if (pieces > 0) this.#surplus = pieces * PIECE_SAMPLES;
     this.#watchAgain();
   }
 
   #cut(): void {
     this.#sinceCut += 1;
-    const most = Math.min(this.#surplus, this.#waiting - FRAME_SAMPLES, MOST_CUT);
+    const most = Math.min(this.#surplus, this.#waiting - PIECE_SAMPLES, MOST_CUT);
     if (most < LEAST_CUT || this.#sinceCut < CUT_EVERY) return;
     this.#sinceCut = 0;
     const length = shorten(this.#queue, this.#waiting, most, DEVICE_RATE_HZ);

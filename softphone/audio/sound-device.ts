@@ -23,8 +23,8 @@ const MAXIMUM_BURST = 5;
 /** A microphone that is silent for longer than this (or was never there) is replaced by a clock. */
 const CAPTURE_LIMIT_MS = 1000;
 const FIRST_CAPTURE_LIMIT_MS = 5000;
-/** A speaker that gets stuck is opened again, unless it was so lately. */
-const REOPEN_PAUSE_MS = 20_000;
+/** A speaker that gets stuck is opened again so often in a call. */
+const MAXIMUM_REOPENINGS = 5;
 
 /** Which device to use; a part of its name is enough, `undefined` means the system's default. */
 export type SoundChoice = {
@@ -75,8 +75,9 @@ function forkSound(request: SoundRequest): ChildProcess {
   const entry = fileURLToPath(workerUrl(import.meta.url, './sound-process'));
   return fork(entry, [JSON.stringify(request)], {
     stdio: ['pipe', 'ignore', 'ignore', 'pipe', 'ipc'],
-    // 40 ms is the smallest latency at which PulseAudio neither stalls nor drops; it must be set from the start.
-    env: { PULSE_LATENCY_MSEC: '40', ...process.env },
+    // 40 ms is the smallest latency at which PulseAudio neither stalls nor drops on a machine that has time; without
+    // a number it takes what the sound library wants, 80 ms and more. It must be set from the start.
+    env: request.isRelaxed === true ? process.env : { PULSE_LATENCY_MSEC: '40', ...process.env },
   });
 }
 
@@ -126,7 +127,9 @@ export class SoundDevice implements AudioDevice {
   #stopPacer: (() => void) | undefined;
   #watch: ReturnType<typeof setInterval> | undefined;
   readonly #silence = new Int16Array(FRAME_SAMPLES);
-  #reopenedMs = -Infinity;
+  #reopenings = 0;
+  /** Once this machine was too busy for a short buffer, it gets a long one. */
+  #isRelaxed = false;
 
   /** @param fork - starts the process for the sound card */
   constructor(
@@ -143,6 +146,7 @@ export class SoundDevice implements AudioDevice {
 
   start(exchange: Exchange): void {
     this.#exchange = exchange;
+    this.#reopenings = 0;
     this.#open();
     this.#watch = setInterval(() => {
       this.#watchCapture();
@@ -150,7 +154,7 @@ export class SoundDevice implements AudioDevice {
   }
 
   #open(): void {
-    const child = this.#fork({ mode: 'run', ...this.#choice });
+    const child = this.#fork({ mode: 'run', ...this.#choice, isRelaxed: this.#isRelaxed });
     this.#child = child;
     child.on('message', (message) => {
       if (this.#child === child) this.#told(message as SoundReport);
@@ -176,16 +180,16 @@ export class SoundDevice implements AudioDevice {
       this.#onFault('There is no microphone that works; you can listen only.');
       this.#runOnClock();
     }
-    if (report.kind === 'stuck') this.#reopen();
+    if (report.kind === 'stuck' || report.kind === 'unsteady') this.#reopen();
   }
 
-  /** Sound servers lose a stream now and then; a new one works, a second later. */
+  /** Sound servers lose a stream when a machine is busy; a new one with more delay works, a moment later. */
   #reopen(): void {
-    const nowMs = this.#clock.nowMs();
     this.#child?.kill('SIGKILL');
-    if (nowMs - this.#reopenedMs < REOPEN_PAUSE_MS) return;
-    this.#reopenedMs = nowMs;
-    this.#onFault('The speaker had stopped; it is opened again.');
+    if (this.#reopenings >= MAXIMUM_REOPENINGS) return;
+    this.#reopenings += 1;
+    this.#isRelaxed = true;
+    this.#onFault('The speaker lost sound; it is opened again, with a little more delay.');
     this.#runOnClock();
     this.#open();
   }

@@ -22,6 +22,8 @@ export type SoundReport =
   | { readonly kind: 'started'; readonly input: boolean; readonly output: boolean }
   /** The speaker takes nothing any more; another process can open it again. */
   | { readonly kind: 'stuck' }
+  /** The speaker loses sound, because its buffer is too short for this machine as it is now. */
+  | { readonly kind: 'unsteady' }
   | { readonly kind: 'failed'; readonly reason: string };
 
 /** What its parent asks for, as JSON in the first argument; names may be a part of the device's name. */
@@ -29,6 +31,8 @@ export type SoundRequest = {
   readonly mode: 'probe' | 'run';
   readonly microphone?: string | undefined;
   readonly speaker?: string | undefined;
+  /** More delay, for a machine that is too busy for little. */
+  readonly isRelaxed?: boolean | undefined;
 };
 
 type SoundStream = {
@@ -52,8 +56,8 @@ type PortAudio = {
 };
 
 const FRAME_BYTES = FRAME_SAMPLES * 2;
-/** From the microphone in halves: it waits less for a frame to be full, and gives more evenly what it has. */
-const CAPTURED_SAMPLES = FRAME_SAMPLES / 2;
+/** Half a frame at a time: a buffer is a few times that. */
+const BUFFER_SAMPLES = FRAME_SAMPLES / 2;
 const CAPTURE_DESCRIPTOR = 3;
 const WATCH_MS = 250;
 const DEFAULT_DEVICE = -1;
@@ -81,9 +85,20 @@ function main(request: SoundRequest): void {
     return;
   }
   // Two streams, not one: a duplex stream loses its rhythm on sound servers.
-  const speaker = openFirst(portAudio, 'outOptions', candidates(outputs, request.speaker));
-  const microphone = openFirst(portAudio, 'inOptions', candidates(inputs, request.microphone));
-  if (speaker !== undefined) play(speaker);
+  const isRelaxed = request.isRelaxed === true;
+  const speaker = openFirst(
+    portAudio,
+    'outOptions',
+    candidates(outputs, request.speaker),
+    isRelaxed ? FRAME_SAMPLES : BUFFER_SAMPLES,
+  );
+  const microphone = openFirst(
+    portAudio,
+    'inOptions',
+    candidates(inputs, request.microphone),
+    BUFFER_SAMPLES,
+  );
+  if (speaker !== undefined) play(speaker, isRelaxed);
   if (microphone !== undefined) capture(microphone);
   if (speaker === undefined && microphone === undefined) {
     report({ kind: 'failed', reason: 'neither microphone nor speaker could be opened' });
@@ -104,8 +119,8 @@ function openFirst(
   portAudio: PortAudio,
   direction: 'inOptions' | 'outOptions',
   deviceIds: readonly number[],
+  bufferSamples: number,
 ): SoundStream | undefined {
-  const samples = direction === 'inOptions' ? CAPTURED_SAMPLES : FRAME_SAMPLES;
   for (const deviceId of deviceIds) {
     try {
       const stream = portAudio.AudioIO({
@@ -114,9 +129,9 @@ function openFirst(
           sampleRate: DEVICE_RATE_HZ,
           channelCount: 1,
           sampleFormat: portAudio.SampleFormat16Bit,
-          framesPerBuffer: samples,
+          framesPerBuffer: bufferSamples,
           maxQueue: 1,
-          highwaterMark: samples * 2,
+          highwaterMark: BUFFER_SAMPLES * 2,
           closeOnError: false,
         },
       });
@@ -138,10 +153,10 @@ function capture(microphone: SoundStream): void {
   });
 }
 
-function play(speaker: SoundStream): void {
+function play(speaker: SoundStream, isRelaxed: boolean): void {
   const feed = new PlaybackFeed(
-    (frame, done) => {
-      speaker.write(Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength), () => {
+    (piece, done) => {
+      speaker.write(Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength), () => {
         done();
       });
     },
@@ -162,9 +177,10 @@ function play(speaker: SoundStream): void {
   });
   feed.start();
   const watch = setInterval(() => {
-    if (!feed.isStuck) return;
+    const isUnsteady = feed.hasGaps && !isRelaxed;
+    if (!feed.isStuck && !isUnsteady) return;
     clearInterval(watch);
-    report({ kind: 'stuck' });
+    report({ kind: feed.isStuck ? 'stuck' : 'unsteady' });
   }, WATCH_MS);
 }
 
