@@ -293,7 +293,7 @@ export const PROXY = scenarios([
     expected: { isAcknowledged: true, statusCode: 487, finalStatus: 487 },
     difference: {
       row: 'timer-c',
-      outcome: { isAcknowledged: false, statusCode: 408, finalStatus: 408 },
+      outcome: { isAcknowledged: false, statusCode: 408, finalStatus: undefined },
     },
   },
 ]);
