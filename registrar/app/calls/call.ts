@@ -3,7 +3,7 @@
 import type { Account } from '../accounts/accounts.ts';
 import type { SwitchContext } from '../context.ts';
 import type { Binding } from '../location/location.ts';
-import { devicesOf, forgetWhenGone, isFlowFailure, targetOf } from '../location/target.ts';
+import { devicesOf, forgetWhenGone, isFlowFailure, routeOf, targetOf } from '../location/target.ts';
 import type { SipHeaders, SipMessage, SipRequest, SipResponse } from '../srf.ts';
 import { verdictOf } from './best-response.ts';
 import type { Failure } from './best-response.ts';
@@ -248,7 +248,8 @@ export class Call {
     const fork = new Fork({ transactions, clock, events, legEvents: this.#legEvents, media });
     this.#forks.push(fork);
     const people = { sender: caller, recipient: callee };
-    const headers = { ...inviteHeaders(request, people, domain), ...hopHeaders, ...sdpType(sdp) };
+    const ours = { ...hopHeaders, ...sdpType(sdp), ...routeOf(flow) };
+    const headers = { ...inviteHeaders(request, people, domain), ...ours };
     return () => {
       fork.start({ ...targetOf(flow), headers, body: sdp, socket: this.socket });
     };

@@ -3,7 +3,7 @@ import type { Log } from '../../../core/log.ts';
 import type { Clock } from '../clock.ts';
 import { sendRequest, type OutgoingRequest, type SipResponse, type Srf } from '../srf.ts';
 import type { Binding, Location } from './location.ts';
-import { targetOf } from './target.ts';
+import { routeOf, targetOf } from './target.ts';
 
 export type LivenessOptions = {
   readonly location: Pick<Location, 'bindingsOf' | 'registeredNicknames' | 'forget'>;
@@ -58,7 +58,7 @@ export class Liveness {
 
   async #ask(binding: Binding): Promise<void> {
     const { srf, location, log, from } = this.#options;
-    const headers = { From: `<${from}>`, To: `<${binding.contactUri}>` };
+    const headers = { From: `<${from}>`, To: `<${binding.contactUri}>`, ...routeOf(binding) };
     const question: OutgoingRequest = { method: 'OPTIONS', ...targetOf(binding), headers };
     let answer: SipResponse;
     try {

@@ -15,6 +15,8 @@ export type Binding = {
   readonly instanceId: string | undefined;
   readonly regId: number | undefined;
   readonly userAgent: string | undefined;
+  /** The proxies on the way to the device, a list of Route values (RFC 3327); `undefined` when it spoke to us itself. */
+  readonly path: string | undefined;
   /** Where the REGISTER came from, and by what: requests to the device go back there. */
   readonly sourceAddress: string;
   readonly sourcePort: number;

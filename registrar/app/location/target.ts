@@ -1,4 +1,6 @@
 /** How to reach a device: the request-URI and the next hop for a binding (RFC 3261 section 16.6, RFC 5626 section 5.3). */
+import { splitList } from '../../../core/sip/grammar.ts';
+import { NameAddr } from '../../../core/sip/name-addr.ts';
 import { SipUri } from '../../../core/sip/uri.ts';
 import type { Binding, Location } from './location.ts';
 
@@ -7,14 +9,22 @@ export type Target = { readonly uri: string; readonly proxy?: string };
 
 /**
  * UDP: the next hop is where the REGISTER came from, whatever the Contact says (NAT). Streams: the engine reuses
- * the connection that the device opened, found by the Contact's user and host, so no next hop is given.
+ * the connection that the device opened, found by the Contact's user and host, so no next hop is given. Through a proxy
+ * that wants to be passed: that one (RFC 3327 section 5.4), and the request needs `routeOf` as well.
  */
 export function targetOf(binding: Binding): Target {
   const uri = binding.contactUri;
+  const [first] = binding.path === undefined ? [] : splitList(binding.path);
+  if (first !== undefined) return { uri, proxy: NameAddr.parse(first).uriText };
   if (binding.transport !== 'udp') return { uri };
   const { sourceAddress, sourcePort } = binding;
   const host = sourceAddress.includes(':') ? `[${sourceAddress}]` : sourceAddress;
   return { uri, proxy: `sip:${host}:${sourcePort}` };
+}
+
+/** The route that a request to this device needs. */
+export function routeOf({ path }: Binding): { readonly Route?: string } {
+  return path === undefined ? {} : { Route: path };
 }
 
 /**
@@ -24,8 +34,9 @@ export function targetOf(binding: Binding): Target {
  * section 5), and who registered by RFC 5626 has said that he is to be reached so.
  */
 export function needsItsFlow(binding: Binding): boolean {
-  const { transport, regId, sourceAddress, sourcePort } = binding;
-  if (transport === 'udp') return false;
+  const { transport, regId, sourceAddress, sourcePort, path } = binding;
+  // Of a device behind a proxy it is the proxy that has its connection.
+  if (transport === 'udp' || path !== undefined) return false;
   if (transport !== 'tcp' || regId !== undefined) return true;
   const uri = SipUri.parse(binding.contactUri);
   const isWebSocket = uri.params.get('transport')?.toLowerCase().startsWith('ws') ?? false;

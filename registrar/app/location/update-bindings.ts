@@ -25,6 +25,7 @@ export type RegisterRequest = {
   readonly callId: string;
   readonly cseq: number;
   readonly userAgent: string | undefined;
+  readonly path?: string | undefined;
   readonly sourceAddress: string;
   readonly sourcePort: number;
   readonly transport: Transport;
@@ -188,6 +189,7 @@ function bindingOf({ contact, request, lifetimeSeconds, nowMs }: ContactStep): B
     // RFC 5626 section 6: reg-id means nothing without an instance.
     regId: contact.instanceId === undefined ? undefined : contact.regId,
     userAgent: request.userAgent,
+    path: request.path,
     sourceAddress: request.sourceAddress,
     sourcePort: request.sourcePort,
     transport: request.transport,

@@ -8,7 +8,7 @@ import { personHeaders } from '../calls/identity.ts';
 import { isInvented, respond } from '../calls/transactions.ts';
 import type { InstalledPart, SwitchContext } from '../context.ts';
 import type { Binding } from '../location/location.ts';
-import { devicesOf, forgetWhenGone, isFlowFailure, targetOf } from '../location/target.ts';
+import { devicesOf, forgetWhenGone, isFlowFailure, routeOf, targetOf } from '../location/target.ts';
 import type { Target } from '../location/target.ts';
 import { sendRequest } from '../srf.ts';
 import type { SipHeaders, SipRequest, SipResponse } from '../srf.ts';
@@ -119,7 +119,9 @@ class Messages implements InstalledPart {
     let isDecided = false;
     const attempts = devicesOf(location.reachableBindingsOf(recipient)).map(async (flows) => {
       const failure = await this.#sendToDevice(flows, (flow) =>
-        isDecided ? undefined : this.#sendTo(targetOf(flow), headers, body),
+        isDecided
+          ? undefined
+          : this.#sendTo(targetOf(flow), { ...headers, ...routeOf(flow) }, body),
       );
       if (failure === undefined) return;
       failures.push(failure);

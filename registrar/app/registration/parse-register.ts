@@ -10,6 +10,7 @@ import { transportOf } from '../transport.ts';
 
 const MAX_CONTACTS = 10;
 const MAX_CONTACT_CHARACTERS = 1024;
+const MAX_PATH_CHARACTERS = 2048;
 const MAX_USER_AGENT_CHARACTERS = 200;
 /** RFC 3261 section 20.19: what a lifetime that cannot be read means. */
 const UNREADABLE_EXPIRES_SECONDS = 3600;
@@ -27,6 +28,7 @@ export function parseRegister(request: SipRequest, nickname: string): RegisterRe
     callId: needed(request, 'call-id'),
     cseq: naming('CSeq', () => parseCSeq(needed(request, 'cseq'))).sequence,
     userAgent: request.get('user-agent')?.slice(0, MAX_USER_AGENT_CHARACTERS),
+    path: pathOf(request),
     sourceAddress: request.source_address,
     sourcePort: request.source_port,
     transport: transportOf(request.protocol),
@@ -40,6 +42,22 @@ function contactsOf(header: string | undefined): RegisterRequest['contacts'] {
     const elements = splitList(header);
     if (elements.length > MAX_CONTACTS) throw malformed('Contact', 'too many of them');
     return elements.map(contactOf);
+  });
+}
+
+/**
+ * The proxies between the device and us, as they wrote them (RFC 3327 section 5.3). A device writes none itself: one
+ * that came without a proxy is left out.
+ */
+function pathOf(request: SipRequest): string | undefined {
+  const written = request.get('path') ?? '';
+  if (written.trim() === '' || splitList(needed(request, 'via')).length < 2) return undefined;
+  return naming('Path', () => {
+    if (written.length > MAX_PATH_CHARACTERS) throw malformed('Path', 'too long');
+    for (const element of splitList(written)) {
+      if (NameAddr.parse(element).uri.kind !== 'sip') throw malformed('Path', 'not a SIP URI');
+    }
+    return written;
   });
 }
 

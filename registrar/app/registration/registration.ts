@@ -42,6 +42,8 @@ export function installRegistration(
       isOutboundWanted &&
       bindings.some(({ callId, regId }) => regId !== undefined && callId === register.callId);
     const headers = headersFor(bindings, nowMs);
+    // RFC 3327 section 5.3: the device and the proxies see what was understood.
+    if (register.path !== undefined) headers['Path'] = register.path;
     if (isOutbound) Object.assign(headers, outboundHeaders(register.transport));
     response.send(200, { headers });
     return true;

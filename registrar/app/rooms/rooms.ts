@@ -11,7 +11,7 @@ import { copied, headerOf, MESSAGE_HEADERS, warning } from '../calls/headers.ts'
 import { isInvented, respond, Transactions } from '../calls/transactions.ts';
 import type { InstalledPart, SwitchContext } from '../context.ts';
 import type { Binding } from '../location/location.ts';
-import { devicesOf, isFlowFailure, targetOf } from '../location/target.ts';
+import { devicesOf, isFlowFailure, routeOf, targetOf } from '../location/target.ts';
 import { sendRequest, type SipRequest, type SipResponse } from '../srf.ts';
 
 const SHUTDOWN = { cause: 503, text: 'Server is shutting down' };
@@ -303,7 +303,8 @@ class Rooms {
     message: { readonly headers: Record<string, string>; readonly body: string },
   ): Promise<void> {
     for (const flow of flows) {
-      const hasArrived = await this.#send({ ...targetOf(flow), ...message });
+      const headers = { ...message.headers, ...routeOf(flow) };
+      const hasArrived = await this.#send({ ...targetOf(flow), ...message, headers });
       if (hasArrived) return;
     }
   }

@@ -58,7 +58,10 @@ const FIRST_TABLES: readonly string[] = [
 ];
 
 /** Names sort in the order of time. */
-const STEPS: Readonly<Record<string, Migration>> = { '0001-first-tables': steps(FIRST_TABLES) };
+const STEPS: Readonly<Record<string, Migration>> = {
+  '0001-first-tables': steps(FIRST_TABLES),
+  '0002-path': steps(['ALTER TABLE bindings ADD COLUMN path TEXT']),
+};
 
 function steps(statements: readonly string[]): Migration {
   return {

@@ -36,6 +36,7 @@ export type BindingsTable = {
   instanceId: string | null;
   regId: number | null;
   userAgent: string | null;
+  path: string | null;
   sourceAddress: string;
   sourcePort: number;
   transport: string;

@@ -6,7 +6,7 @@ import { createDomain } from '../../../../../registrar/app/domain.ts';
 import type { BindingRows } from '../../../../../registrar/app/location/binding-rows.ts';
 import type { Binding } from '../../../../../registrar/app/location/location.ts';
 import { LocationBook } from '../../../../../registrar/app/location/location-book.ts';
-import { targetOf } from '../../../../../registrar/app/location/target.ts';
+import { routeOf, targetOf } from '../../../../../registrar/app/location/target.ts';
 import { installRegistration } from '../../../../../registrar/app/registration/registration.ts';
 import type { BindingChange } from '../../../../../registrar/app/location/update-bindings.ts';
 import { RequestRouter } from '../../../../../registrar/app/requests.ts';
@@ -154,7 +154,7 @@ describe('REGISTER (RFC 3261 section 10.3)', () => {
     it('gets 439 for reg-id, and nothing is bound', async () => {
       assert.equal(await status({}), 439);
       assert.equal(await status({ Path: '<sip:p1;lr>' }), 439);
-      assert.equal(await status({ Path: 'nonsense' }), 439);
+      assert.equal(await status({ Path: 'nonsense' }), 400);
       assert.deepEqual(location.bindingsOf('alice'), []);
     });
 
@@ -169,6 +169,44 @@ describe('REGISTER (RFC 3261 section 10.3)', () => {
       assert.equal(location.bindingsOf('alice')[0]?.regId, 1);
       assert.equal(await status({ Contact: '<sip:b@h>', 'Call-ID': 'b' }), 200);
       assert.equal(await status({ Contact: '*', Expires: '0', CSeq: '9 REGISTER' }), 200);
+    });
+  });
+
+  describe('with a Path (RFC 3327)', () => {
+    const twoVias = 'SIP/2.0/UDP p1;branch=z9hG4bK1, SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK2';
+    const Path = '<sip:token@p1:5070;lr>, <sip:p2;lr>';
+    const Contact = '<sip:a@192.0.2.9>';
+
+    it('keeps it for requests to the device, and shows what it has understood', async () => {
+      const { headers } = await register({ Contact, Path, Via: twoVias });
+      assert.equal(headers['Path'], Path);
+      const [binding] = location.bindingsOf('alice');
+      assert.ok(binding);
+      assert.deepEqual(targetOf(binding), {
+        uri: 'sip:a@192.0.2.9',
+        proxy: 'sip:token@p1:5070;lr',
+      });
+      assert.deepEqual(routeOf(binding), { Route: Path });
+      const again = await register({ Contact, Via: twoVias, CSeq: '2 REGISTER' });
+      assert.equal(again.headers['Path'], undefined);
+      const [direct] = location.bindingsOf('alice');
+      assert.ok(direct);
+      assert.deepEqual(routeOf(direct), {});
+    });
+
+    it('takes none from a device that speaks to us itself', async () => {
+      const { headers } = await register({ Contact, Path });
+      assert.equal(headers['Path'], undefined);
+      assert.equal(location.bindingsOf('alice')[0]?.path, undefined);
+    });
+
+    it('names what is wrong with it', async () => {
+      for (const bad of ['nonsense', '<tel:+4930>', '<sip:a@b', `<sip:${'a'.repeat(2_100)}@b>`]) {
+        const { status, reason } = await register({ Contact, Path: bad, Via: twoVias });
+        assert.equal(status, 400, bad);
+        assert.match(reason ?? '', /Bad Path/);
+      }
+      assert.deepEqual(location.bindingsOf('alice'), []);
     });
   });
 

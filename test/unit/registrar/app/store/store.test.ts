@@ -3,6 +3,8 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync }
 import os from 'node:os';
 import path from 'node:path';
 import { ConfigError } from '../../../../../core/errors.ts';
+import { bindingRows } from '../../../../../registrar/app/location/binding-rows.ts';
+import type { Binding } from '../../../../../registrar/app/location/location.ts';
 import { GroupCommit } from '../../../../../registrar/app/store/group-commit.ts';
 import { openStore, type Store } from '../../../../../registrar/app/store/store.ts';
 
@@ -116,6 +118,41 @@ describe('store', () => {
       .select(({ fn }) => fn.countAll<number>().as('count'))
       .executeTakeFirstOrThrow();
     assert.equal(count, 1200);
+  });
+
+  it('gives the tables of earlier versions what has been added, and keeps what is in them', async () => {
+    const binding = (nickname: string, route: string | undefined): Binding => ({
+      nickname,
+      contactUri: `sip:${nickname}@192.0.2.9`,
+      contactParameters: '',
+      callId: 'c',
+      cseq: 1,
+      q: 1,
+      instanceId: undefined,
+      regId: undefined,
+      userAgent: undefined,
+      path: route,
+      sourceAddress: '192.0.2.1',
+      sourcePort: 5060,
+      transport: 'udp',
+      expiresAtMs: 2_000,
+      updatedAtMs: 1_000,
+    });
+    const account = `INSERT INTO accounts VALUES (?, 'x', '', 'r', '{}', '{}', 0)`;
+    const before = await openStore(folder);
+    for (const name of ['old', 'new'])
+      await before.enqueue(() => { before.prepare(account).run(name); });
+    await bindingRows(before).write([{ kind: 'added', binding: binding('old', undefined) }]);
+    await before.enqueue(() => {
+      before.prepare('ALTER TABLE bindings DROP COLUMN path').run();
+      before.prepare(`DELETE FROM kysely_migration WHERE name = '0002-path'`).run();
+    });
+    await before.close();
+    store = await openStore(folder);
+    const rows = bindingRows(store);
+    await rows.write([{ kind: 'added', binding: binding('new', '<sip:p1;lr>, <sip:p2;lr>') }]);
+    assert.deepEqual(await rows.loadOf('old'), [binding('old', undefined)]);
+    assert.deepEqual(await rows.loadOf('new'), [binding('new', '<sip:p1;lr>, <sip:p2;lr>')]);
   });
 
   it('sees that somebody else has written', async () => {
