@@ -141,7 +141,9 @@ describe('store', () => {
     const account = `INSERT INTO accounts VALUES (?, 'x', '', 'r', '{}', '{}', 0)`;
     const before = await openStore(folder);
     for (const name of ['old', 'new'])
-      await before.enqueue(() => { before.prepare(account).run(name); });
+      await before.enqueue(() => {
+        before.prepare(account).run(name);
+      });
     await bindingRows(before).write([{ kind: 'added', binding: binding('old', undefined) }]);
     await before.enqueue(() => {
       before.prepare('ALTER TABLE bindings DROP COLUMN path').run();
