@@ -2,7 +2,8 @@
 import { z } from 'zod';
 import { configSchema } from './schema.ts';
 
-export type ValueKind = 'number' | 'boolean' | 'text' | 'list';
+/** `tables` is a list of them, which only the file can hold. */
+export type ValueKind = 'number' | 'boolean' | 'text' | 'list' | 'tables';
 
 export type ConfigKey = {
   /** For example `sip.listenAddresses`. */
@@ -41,7 +42,8 @@ function unwrapped(schema: z.ZodType): z.ZodType {
 function kindOf(schema: z.ZodType): ValueKind {
   if (schema instanceof z.ZodNumber) return 'number';
   if (schema instanceof z.ZodBoolean) return 'boolean';
-  return schema instanceof z.ZodArray ? 'list' : 'text';
+  if (!(schema instanceof z.ZodArray)) return 'text';
+  return unwrapped(schema.element as z.ZodType) instanceof z.ZodObject ? 'tables' : 'list';
 }
 
 function variableOf(path: string): string {
@@ -68,6 +70,7 @@ export function valueOf(kind: ValueKind, text: string): unknown {
     case 'boolean':
       return BOOLEANS.get(text.trim().toLowerCase()) ?? text;
     case 'list':
+    case 'tables':
       return text
         .split(',')
         .map((item) => item.trim())

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { parse as parseToml, TomlError } from 'smol-toml';
 import { ConfigError } from '../core/errors.ts';
-import { CONFIG_KEYS, valueOf } from './keys.ts';
+import { CONFIG_KEYS, valueOf, type ConfigKey } from './keys.ts';
 import { checkRelations, configSchema, type Config } from './schema.ts';
 import type { ConfigFault } from './values.ts';
 
@@ -61,6 +61,22 @@ function readToml(path: string): Record<string, unknown> {
   }
 }
 
+function setText(
+  draft: Draft,
+  { path, kind }: ConfigKey,
+  text: string,
+  origin: string,
+): readonly ConfigFault[] {
+  const value = valueOf(kind, text);
+  if (kind === 'tables' && Array.isArray(value) && value.length > 0) {
+    const message = `is a list of tables, [[${path}]]: write it into the configuration file`;
+    draft.origins.set(path, origin);
+    return [{ path, message }];
+  }
+  set(draft, path, value, origin);
+  return [];
+}
+
 /** Each has a `secret`, which comes from the environment or from the file that its `secretFile` names. */
 const SECTIONS_WITH_SECRET = ['engine', 'applications'] as const;
 
@@ -87,7 +103,7 @@ function applyEnvironment(
     }
     const key = CONFIG_KEYS.find((known) => known.variable === variable);
     if (key === undefined) faults.push({ path: variable, message: 'no such setting' });
-    else set(draft, key.path, valueOf(key.kind, text), variable);
+    else faults.push(...setText(draft, key, text, variable));
   }
 }
 
@@ -99,7 +115,7 @@ function applyFlags(
   for (const [path, text] of Object.entries(flags)) {
     const key = CONFIG_KEYS.find((known) => known.path === path);
     if (key === undefined) faults.push({ path, message: 'no such setting' });
-    else set(draft, path, valueOf(key.kind, text), 'command line');
+    else faults.push(...setText(draft, key, text, 'command line'));
   }
 }
 

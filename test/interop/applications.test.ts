@@ -12,6 +12,7 @@ import type { Dialog, Srf } from '../../registrar/app/srf.ts';
 import { disconnect } from '../../registrar/app/wire.ts';
 import { selfSignedIdentity } from '../../registrar/engine/public.ts';
 import { freePorts } from '../support/free-ports.ts';
+import { LiveSwitch } from '../support/live-switch.ts';
 import { Program } from '../support/program.ts';
 import { SipPeer } from '../support/sip-peer.ts';
 import { SDP } from '../support/sip-texts.ts';
@@ -351,6 +352,24 @@ describe('parley serve with applications of others', function () {
       PATIENCE_MS,
     );
     writeFileSync(inFolder('control.key.pem'), now);
+  });
+
+  it('shows applications the certificate of SIP when they have none of their own', async function () {
+    if (process.env['PARLEY_TEST_SWITCH'] === 'drachtio-server') this.skip();
+    const live = new LiveSwitch();
+    closers.push(() => live.discard());
+    await live.start({
+      'tls.enabled': 'false',
+      'applications.port': '0',
+      'applications.tls': 'true',
+      'applications.secret': SECRET,
+    });
+    const port = live.running.applicationPort ?? 0;
+    const ca = readFileSync(live.certificateFile);
+    const socket = tls.connect({ host: LOOPBACK, port, ca });
+    await once(socket, 'secureConnect');
+    socket.destroy();
+    await live.running.reloadCertificate();
   });
 
   it('says in one sentence that their port is taken', async () => {

@@ -81,6 +81,16 @@ describe('configuration', () => {
     assert.equal(config.sip.domain, 'example.org');
   });
 
+  it('takes lists of tables from the file only, but none of them from everywhere', () => {
+    const file = write('[[sip.listeners]]\ntransport = "udp"\naddress = "192.0.2.1"\nport = 7\n');
+    const flags = { 'sip.listeners': '' };
+    assert.deepEqual(loadConfig({ file, environment: {}, flags }).sip.listeners, []);
+    assert.match(
+      messageOf({ environment: { PARLEY_ROOMS_LIST: 'lobby' } }),
+      /^bad configuration: rooms\.list \(PARLEY_ROOMS_LIST\): is a list of tables, \[\[rooms\.list\]\]: write it into the configuration file$/,
+    );
+  });
+
   it('is frozen to its leaves', () => {
     const config = loadConfig({ environment: {} });
     assert.ok(Object.isFrozen(config));

@@ -133,7 +133,6 @@ describe('questions to web servers', () => {
     await closers.pop()?.();
     await new Promise((resolve) => server.close(resolve));
     assert.equal(await ask(asker(), url), 'routeUnanswered');
-    assert.equal(await ask(asker(), 'http://nobody.invalid/'), 'routeUnanswered');
   });
 
   it('take no answer of more than 16 kB', async () => {
