@@ -9,6 +9,7 @@ import { BackOff } from './back-off.ts';
 import { readableUser } from './address.ts';
 import { buildRequest, sendRequest } from './requests.ts';
 import type { Reply } from './requests.ts';
+import { serviceRouteOf } from './service-route.ts';
 
 export type RegistrationState =
   | { readonly kind: 'unregistered' | 'registering' }
@@ -150,6 +151,7 @@ export class Registration {
     switch (step.kind) {
       case 'registered': {
         this.#backOff.reset();
+        this.#route(serviceRouteOf(reply));
         this.#enter({ kind: 'registered', expiresSeconds: step.expiresSeconds });
         this.#schedule(refreshDelayMs(step.expiresSeconds));
         return;
@@ -183,15 +185,24 @@ export class Registration {
       uri: registrar,
       to: core.configuration.aor.toString(),
       headers: [`Contact: ${contact()};expires=${expiresSeconds}`, `Expires: ${expiresSeconds}`],
-      // One Call-ID with rising CSeq for all registrations of a phone (RFC 3261 §10.2).
-      series: last === undefined ? {} : { callId: last.callId, cseq: last.cseq + 1 },
+      // One Call-ID with rising CSeq for all registrations of a phone (RFC 3261 §10.2). A Service-Route is not for them.
+      series: {
+        routeSet: [],
+        ...(last === undefined ? {} : { callId: last.callId, cseq: last.cseq + 1 }),
+      },
     });
     this.#last = message;
     return sendRequest(core, message);
   }
 
+  /** For all requests outside of dialogs from now on; each registration replaces it, also by nothing (RFC 3608 §5). */
+  #route(routeSet: string[]): void {
+    this.#options.core.configuration.routeSet = routeSet;
+  }
+
   #enter(state: RegistrationState): void {
     if (state.kind === 'unregistered' && this.#state.kind === 'unregistered') return;
+    if (state.kind === 'unregistered' || state.kind === 'refused') this.#route([]);
     this.#state = state;
     this.#options.onState(state);
   }

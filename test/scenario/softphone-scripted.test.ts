@@ -178,6 +178,86 @@ describe('a softphone and a scripted server', function () {
     await stopping;
   });
 
+  it('sends what is outside of dialogs by the Service-Route of its registration (RFC 3608)', async () => {
+    const way = ['<sip:127.0.0.1:5099;lr>', '<sip:to,ken@home.lab.test;lr>'];
+    const routesOf = (method: string, callId: string): readonly (readonly string[])[] =>
+      server.seen
+        .map(({ message }) => message)
+        .filter((message) => message.method === method && message.callId === callId)
+        .map((message) => message.headerValues('Route'));
+    await open();
+    const first = await register(200, { 'Service-Route': way });
+    assert.equal(first.message.has('Route'), false);
+    await until(() => phone.registration.kind === 'registered', 'registered');
+
+    const sent = phone.sendMessage('bob', 'Hello');
+    const text = await server.expectRequest('MESSAGE');
+    text.reply(200);
+    await sent;
+    assert.deepEqual(text.message.headerValues('Route'), way);
+
+    phone.call('bob');
+    const refused = await server.expectCall();
+    await refused.reject(486);
+    assert.deepEqual(routesOf('INVITE', refused.callId), [way]);
+    assert.deepEqual(routesOf('ACK', refused.callId), [way]);
+    await until(() => phone.calls().length === 0, 'refused');
+
+    const { id } = phone.call('bob');
+    const cancelled = await server.expectCall();
+    cancelled.ring();
+    await until(() => phone.calls()[0]?.phase === 'ringing', 'it rings');
+    phone.hangUp(id);
+    assert.deepEqual((await cancelled.expectCancel()).headerValues('Route'), way);
+    await until(() => phone.calls().length === 0, 'cancelled');
+
+    phone.call('bob');
+    const call = await server.expectCall();
+    const proxy = '<sip:recorded.lab.test;lr>';
+    const ack = await call.answer(sdp(), { headers: { 'Record-Route': proxy } });
+    assert.deepEqual(ack.headerValues('Route'), [proxy]);
+    await until(() => phone.calls()[0]?.phase === 'established', 'answered');
+    phone.hangUp(phone.calls()[0]?.id ?? '');
+    assert.deepEqual((await call.expectBye()).headerValues('Route'), [proxy]);
+
+    const stopping = phone.stop();
+    assert.equal((await register()).message.has('Route'), false);
+    await stopping;
+  });
+
+  it('takes the Service-Route of each registration instead of the one before', async () => {
+    await open();
+    // What is granted for so short is refreshed after a second.
+    const next = async (route: Readonly<Record<string, string>>): Promise<readonly string[]> => {
+      const { message } = await server.expectRequest('REGISTER').then((request) => {
+        const contact = (request.message.header('contact') ?? '').replace(
+          /expires=\d+/,
+          'expires=6',
+        );
+        request.reply(200, { headers: { Contact: contact, ...route } });
+        return request;
+      });
+      assert.equal(message.has('Route'), false);
+      await until(() => phone.registration.kind === 'registered', 'registered');
+      // The answer is read before anything else comes by this connection.
+      const options = await server.request('OPTIONS', reach().uri, { target: reach().target });
+      await options.final(200);
+      const sent = phone.sendMessage('bob', 'Hello');
+      const text = await server.expectRequest('MESSAGE');
+      text.reply(200);
+      await sent;
+      return text.message.headerValues('Route');
+    };
+    assert.deepEqual(await next({ 'Service-Route': '<sip:one.lab.test;lr>' }), [
+      '<sip:one.lab.test;lr>',
+    ]);
+    assert.deepEqual(await next({ 'Service-Route': '<sip:two.lab.test;lr>' }), [
+      '<sip:two.lab.test;lr>',
+    ]);
+    assert.deepEqual(await next({ 'Service-Route': '<sip:strict.lab.test>' }), []);
+    assert.deepEqual(await next({}), []);
+  });
+
   it('is put on hold in both styles, and taken back', async () => {
     await up();
     const call = await talk();
