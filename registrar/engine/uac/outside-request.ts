@@ -76,9 +76,9 @@ export function draftOutside(
 }
 
 /**
- * A route set that is known beforehand (RFC 3261 §8.1.1.1): the Path of a registration (RFC 3327 §5.4), or a
- * Service-Route (RFC 3608 §5.1). An application means it when its first entry is the next hop that it names; other
- * Routes may have been copied from anywhere.
+ * A route set that is known beforehand (RFC 3261 §8.1.1.1), such as the Path of a registration (RFC 3327 §5.4). An
+ * application means it when its first entry is the next hop that it names; other Routes may have been copied from
+ * anywhere.
  */
 function routesOf(template: SipMessage, nextHop: SipUri | undefined): readonly string[] {
   const routes = template.headerValues('Route');
