@@ -76,6 +76,32 @@ export function listeningPlaces({ sip, tls }: Settings): readonly ListeningPlace
   return [...simple, ...further];
 }
 
+/** The settings that a socket which cannot be opened comes from. */
+export type SocketSettings = { readonly port: string; readonly address: string };
+
+/** @returns undefined when nothing in the configuration asks for that socket */
+export function settingsOfSocket(
+  settings: Settings & {
+    readonly applications: { readonly address: string; readonly port?: number | undefined };
+  },
+  socket: Socket,
+): SocketSettings | undefined {
+  const { applications } = settings;
+  const places = listeningPlaces(settings).map((place) => ({
+    ...place,
+    isStream: place.transport !== 'udp',
+  }));
+  const place = places.find((each) => isSameSocket(each, socket));
+  if (place !== undefined) {
+    const isFurther = place.path.startsWith('sip.listeners.');
+    return { port: place.path, address: isFurther ? place.path : 'sip.listenAddresses' };
+  }
+  const control = { ...applications, port: applications.port ?? 0, isStream: true };
+  return isSameSocket(control, socket)
+    ? { port: 'applications.port', address: 'applications.address' }
+    : undefined;
+}
+
 /** @param control - the port for further applications, if there is one */
 export function checkListeners(
   settings: Settings,

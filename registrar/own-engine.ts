@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { listeningPlaces } from '../config/listeners.ts';
+import { listeningPlaces, settingsOfSocket } from '../config/listeners.ts';
 import type { Config } from '../config/schema.ts';
 import { ConfigError, ControlError } from '../core/errors.ts';
 import { hostNames } from './app/host-names.ts';
@@ -171,33 +171,43 @@ function traceOf({ trace }: Config): EngineStartOptions['trace'] {
 
 /** What the engine, or the system, says about its start, in words that help. */
 function startFailure(error: ControlError, config: Config): ConfigError {
-  if (error.code.startsWith('engine.')) {
-    return new ConfigError(error.code, error.message, { cause: error });
+  const { code, message } = error;
+  if (code === 'trace.unwritable') {
+    const remedy = 'choose another file with trace.pcapFile, or leave it out';
+    return new ConfigError(code, `${message}; ${remedy}`, { cause: error });
   }
-  const { sip } = config;
-  // Both `bind EADDRINUSE 192.0.2.1:5060` and `listen EADDRINUSE: address already in use 192.0.2.1:5060`.
-  const named = / (\S+:(\d+))$/.exec(error.message);
-  const where = named?.[1] ?? `port ${sip.port}`;
-  const { portSetting, addressSetting } = settingsOf(config, Number(named?.[2] ?? sip.port));
+  if (code.startsWith('engine.')) return new ConfigError(code, message, { cause: error });
+  const { where, portSetting, addressSetting } = socketOf(message, config);
   const sentences: Readonly<Record<string, string>> = {
     EADDRINUSE: `another program has it; end that program, or choose another port with ${portSetting}`,
     EACCES: `ports below 1024 need more rights; choose another with ${portSetting}`,
     EADDRNOTAVAIL: `this machine has no such address; see ${addressSetting}`,
   };
-  const words = sentences[error.code] ?? error.message;
+  const words = sentences[code] ?? message;
   return new ConfigError('sip.listen', `cannot listen on ${where}: ${words}`, { cause: error });
 }
 
-/** Which settings a port comes from. */
-function settingsOf(
-  { sip, applications }: Config,
-  port: number,
-): { readonly portSetting: string; readonly addressSetting: string } {
-  if (port !== 0 && port === applications.port) {
-    return { portSetting: 'applications.port', addressSetting: 'applications.address' };
-  }
-  if (sip.listeners.some((listener) => listener.port === port)) {
-    return { portSetting: 'sip.listeners', addressSetting: 'sip.listeners' };
-  }
-  return { portSetting: 'PORT', addressSetting: 'sip.listenAddresses' };
+/** Which socket the system speaks of, and which settings it comes from. */
+function socketOf(
+  message: string,
+  config: Config,
+): { readonly where: string; readonly portSetting: string; readonly addressSetting: string } {
+  // Both `bind EADDRINUSE 192.0.2.1:5060` and `listen EADDRINUSE: address already in use 192.0.2.1:5060`.
+  const named = / (\S+):(\d+)$/.exec(message);
+  const { port: usual } = config.sip;
+  const [where, address = '', port = usual] =
+    named === null ? [`port ${usual}`] : [named[0].trim(), named[1], Number(named[2])];
+  const socket = { address, port, isStream: message.startsWith('listen') };
+  const settings = settingsOfSocket(config, socket) ?? {
+    port: 'sip.port',
+    address: 'sip.listenAddresses',
+  };
+  const portSetting = PORT_SETTINGS[settings.port] ?? settings.port;
+  return { where, portSetting, addressSetting: settings.address };
 }
+
+/** Settings that have a shorter name, or one that says more. */
+const PORT_SETTINGS: Readonly<Record<string, string>> = {
+  'sip.port': 'PORT',
+  'tls.port': 'tls.port, or set tls.enabled = false',
+};

@@ -34,7 +34,8 @@ type Pending = { resolve: (value: unknown) => void; reject: (error: Error) => vo
 /**
  * Starts an engine in a worker thread.
  *
- * @throws ControlError with the system's own code (`EADDRINUSE`, `EACCES`, ...) when a socket cannot be opened
+ * @throws ControlError with the system's own code (`EADDRINUSE`, `EACCES`, ...) when a socket cannot be opened, with
+ * `trace.unwritable` when the trace cannot be written
  */
 export async function startEngine(options: EngineStartOptions): Promise<EngineHandle> {
   const worker = new Worker(threadUrl(import.meta.url, './worker'), { workerData: options });

@@ -73,7 +73,8 @@ export type RunningEngine = {
 /**
  * Opens every socket and runs the engine on them.
  *
- * @throws the bind error (EADDRINUSE, EACCES, EADDRNOTAVAIL) with `address` and `port`; nothing stays open then
+ * @throws the bind error (EADDRINUSE, EACCES, EADDRNOTAVAIL) with `address` and `port`, or ConfigError
+ * `trace.unwritable`; nothing stays open then
  */
 export async function runEngine(options: EngineStartOptions): Promise<RunningEngine> {
   for (let attempt = 1; ; attempt++) {
@@ -94,7 +95,7 @@ async function start(
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const timers = { ...DEFAULT_TIMERS, ...options.timers };
   const engine = engineOf(options, listeners);
-  const trace = openTrace(options.trace ?? {});
+  const trace = await openTrace(options.trace ?? {});
   const driver = new EngineDriver({
     engine,
     tap: trace === undefined ? undefined : new Tap(listeners, trace.sink, () => Date.now()),

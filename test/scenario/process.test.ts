@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { Program } from '../support/program.ts';
@@ -136,6 +137,97 @@ describe('the switch as a process', function () {
       }
     });
 
+    /** What is on the port after ours, the words that open it, and the setting that the sentence is to name. */
+    const others: readonly (readonly [
+      what: string,
+      isStream: boolean,
+      words: (taken: number) => string[],
+      setting: RegExp,
+    ])[] = [
+      ['TCP', true, (taken) => ['--set', `sip.port=${taken}`], /with PORT$/],
+      ['TLS', true, () => [], /with tls\.port, or set tls\.enabled = false$/],
+      [
+        'WebSocket',
+        true,
+        (taken) => ['--set', 'tls.enabled=no', '--set', `tls.webSocketPort=${taken}`],
+        /with tls\.webSocketPort$/,
+      ],
+      [
+        'secure WebSocket',
+        true,
+        (taken) => ['--set', 'tls.enabled=no', '--set', `tls.secureWebSocketPort=${taken}`],
+        /with tls\.secureWebSocketPort$/,
+      ],
+      [
+        'application',
+        true,
+        (taken) => {
+          const secretFile = path.join(folder, 'secret');
+          writeFileSync(secretFile, 'x');
+          return [
+            ...['--set', 'tls.enabled=no', '--set', `applications.port=${taken}`],
+            ...['--set', `applications.secretFile=${secretFile}`],
+          ];
+        },
+        /with applications\.port$/,
+      ],
+      [
+        'further',
+        false,
+        (taken) => {
+          const file = path.join(folder, 'parley.toml');
+          const listener = `transport = "udp"\naddress = "127.0.0.1"\nport = ${taken}\n`;
+          writeFileSync(file, `[[sip.listeners]]\n${listener}`);
+          return ['--config', file];
+        },
+        /with sip\.listeners\.0$/,
+      ],
+    ];
+    for (const [what, isStream, words, setting] of others) {
+      it(`says that its ${what} port is taken, and which setting gives it another`, async () => {
+        const taken = (await freePorts(2)) + 1;
+        port = taken - 1;
+        const close = await occupy(taken, isStream);
+        try {
+          const sentence = await failure(await parley('serve', ...words(taken)));
+          assert.match(sentence, setting);
+          assert.ok(
+            sentence.startsWith(
+              `parley: cannot listen on 127.0.0.1:${taken}: another program has it; `,
+            ),
+            sentence,
+          );
+        } finally {
+          await close();
+        }
+      });
+    }
+
+    it('says that it cannot keep its certificate', async () => {
+      const data = path.join(folder, 'data');
+      mkdirSync(data);
+      writeFileSync(path.join(data, 'tls'), 'a file');
+      const remedy = 'make that folder writable, or give a certificate of your own$';
+      const made = new RegExp(`^parley: cannot keep a certificate in ${data}/tls: .*; ${remedy}`);
+      assert.match(await failure(await parley('serve')), made);
+      rmSync(path.join(data, 'tls'));
+      // A folder in its place stands for a file system that takes no files; rights do not hold root.
+      mkdirSync(path.join(data, 'tls', 'self-signed.key.pem.new'), { recursive: true });
+      assert.match(await failure(await parley('serve')), made);
+    });
+
+    it('says that it cannot write its trace', async () => {
+      for (const file of [folder, path.join(folder, 'missing', 'parley.pcap')]) {
+        const sentence = await failure(await parley('serve', '--set', `trace.pcapFile=${file}`));
+        assert.match(
+          sentence,
+          new RegExp(
+            `^parley: cannot write the trace to ${file}: E.*; choose another file with trace\\.pcapFile, or leave it out$`,
+          ),
+        );
+      }
+    });
+
     it('says that this machine has no such address', async () => {
       const program = await parley('serve', '--set', 'sip.listenAddresses=192.0.2.123');
       assert.match(await failure(program), /cannot listen on 192\.0\.2\.123.*no such address/);
@@ -185,3 +277,19 @@ describe('the switch as a process', function () {
     });
   });
 });
+
+/** Takes a port on loopback away from whoever comes next. @returns what frees it */
+async function occupy(port: number, isStream: boolean): Promise<() => Promise<void>> {
+  if (isStream) {
+    const server = createServer().listen(port, '127.0.0.1');
+    await once(server, 'listening');
+    return async () => {
+      await once(server.close(), 'close');
+    };
+  }
+  const socket = createSocket('udp4').bind(port, '127.0.0.1');
+  await once(socket, 'listening');
+  return async () => {
+    await once(socket.close(), 'close');
+  };
+}

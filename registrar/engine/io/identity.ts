@@ -26,9 +26,10 @@ export async function loadIdentity(certFile: string, keyFile: string): Promise<T
  * The certificate kept in `folder`, or a new self-signed one for `names`. It is made anew when a name is missing in it
  * or it is about to expire.
  *
- * @param folder - made when missing, mode 0700
+ * @param folder - made when missing, mode 0700; the one above it is there
  * @param names - host names and numeric addresses, as users type them. Addresses go in twice, as IP and as DNS name,
  *   because some phones (Linphone) compare the latter only
+ * @throws ConfigError `tls.unwritable` when a new one cannot be kept
  */
 export async function selfSignedIdentity(
   folder: string,
@@ -40,9 +41,17 @@ export async function selfSignedIdentity(
   const kept = await loadIdentity(certFile, keyFile).catch(() => undefined);
   if (kept !== undefined && isFit(kept, names, nowMs)) return kept;
   const made = await generate(names, nowMs);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  await writeSafely(keyFile, made.key, 0o600);
-  await writeSafely(certFile, made.cert, 0o644);
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await writeSafely(keyFile, made.key, 0o600);
+    await writeSafely(certFile, made.cert, 0o644);
+  } catch (cause) {
+    throw new ConfigError(
+      'tls.unwritable',
+      `cannot keep a certificate in ${folder}: ${reasonOf(cause)}; make that folder writable, or give a certificate of your own`,
+      { cause },
+    );
+  }
   return made;
 }
 
@@ -96,9 +105,12 @@ async function readPem(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new ConfigError('tls.unreadable', `cannot read ${file}: ${reason}`, { cause });
+    throw new ConfigError('tls.unreadable', `cannot read ${file}: ${reasonOf(cause)}`, { cause });
   }
+}
+
+function reasonOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
 }
 
 /** Whole or not at all, and never readable by others in between. */

@@ -1,6 +1,8 @@
 /** Where the trace goes: a terminal, a pcap file, a Homer server; any number of them at once. */
 import dgram from 'node:dgram';
-import { createWriteStream } from 'node:fs';
+import type { WriteStream } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { ConfigError } from '../../../core/errors.ts';
 import type { Endpoint } from '../seam.ts';
 import type { Captured, TraceSink } from '../trace/captured.ts';
 import { hepPacket } from '../trace/hep.ts';
@@ -20,11 +22,14 @@ export type OpenTrace = { readonly sink: TraceSink; close(): Promise<void> };
 /** A file that takes no more than this behind its writer loses records rather than our memory. */
 const MAX_QUEUED_BYTES = 16 * 1024 * 1024;
 
-/** @returns undefined when nothing is asked for */
-export function openTrace(options: TraceOptions): OpenTrace | undefined {
+/**
+ * @returns undefined when nothing is asked for
+ * @throws ConfigError `trace.unwritable` when the file cannot be made
+ */
+export async function openTrace(options: TraceOptions): Promise<OpenTrace | undefined> {
   const sinks: OpenTrace[] = [];
   if (options.ladder === true) sinks.push(ladderSink());
-  if (options.pcapFile !== undefined) sinks.push(pcapSink(options.pcapFile));
+  if (options.pcapFile !== undefined) sinks.push(await pcapSink(options.pcapFile));
   if (options.homer !== undefined) sinks.push(homerSink(options.homer));
   if (sinks.length === 0) return undefined;
   return {
@@ -47,8 +52,8 @@ function ladderSink(): OpenTrace {
   };
 }
 
-function pcapSink(file: string): OpenTrace {
-  const stream = createWriteStream(file, { mode: 0o600 });
+async function pcapSink(file: string): Promise<OpenTrace> {
+  const stream = await openForWriting(file);
   let isBroken = false;
   stream.on('error', (error) => {
     isBroken = true;
@@ -66,6 +71,17 @@ function pcapSink(file: string): OpenTrace {
         else stream.end(resolve);
       }),
   };
+}
+
+async function openForWriting(file: string): Promise<WriteStream> {
+  try {
+    return (await open(file, 'w', 0o600)).createWriteStream();
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new ConfigError('trace.unwritable', `cannot write the trace to ${file}: ${reason}`, {
+      cause,
+    });
+  }
 }
 
 function homerSink(homer: Endpoint & { readonly agentId: number }): OpenTrace {
