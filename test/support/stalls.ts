@@ -20,6 +20,20 @@ export async function withUrgentThreads<T>(start: () => Promise<T>): Promise<T> 
   }
 }
 
+/** A process and those that it has started. */
+function family(pid: number): number[] {
+  try {
+    const threads = readdirSync(`/proc/${pid}/task`);
+    const children = threads.flatMap((thread) =>
+      readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean),
+    );
+    return [pid, ...children.flatMap((child) => family(Number(child)))];
+  } catch {
+    // It has ended, or Linux does not say.
+    return [pid];
+  }
+}
+
 /** Milliseconds that all threads of a process have been ready to run and were not let run; 0 where Linux does not say. */
 function waitedMs(pid: number): number {
   try {
@@ -36,23 +50,24 @@ function waitedMs(pid: number): number {
 }
 
 /**
- * Measures again, up to four times in all, when a measurement fails and this process or one of `pids` had to wait for
- * a processor meanwhile; a failure on a machine that had time counts at once.
+ * Measures again, up to four times in all, when a measurement fails and this process or one of `pids` (or one that it
+ * has started) had to wait for a processor meanwhile; a failure on a machine that had time counts at once.
  */
 export async function measureAwake(
   pids: readonly number[],
   measurement: () => Promise<void>,
 ): Promise<void> {
-  const watched = [process.pid, ...pids];
+  const waited = (): Map<number, number> =>
+    new Map([process.pid, ...pids.flatMap(family)].map((pid) => [pid, waitedMs(pid)]));
   for (let attempt = 1; ; attempt++) {
-    const before = watched.map(waitedMs);
+    const before = waited();
     const startedMs = performance.now();
     try {
       await measurement();
       return;
     } catch (error) {
       const elapsedMs = performance.now() - startedMs;
-      const waits = watched.map((pid, index) => waitedMs(pid) - (before[index] ?? 0));
+      const waits = Array.from(waited(), ([pid, ms]) => ms - (before.get(pid) ?? 0));
       const share = Math.max(...waits) / elapsedMs;
       if (share <= HARMLESS_SHARE) throw error;
       if (attempt === ATTEMPTS) {

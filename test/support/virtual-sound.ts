@@ -3,20 +3,42 @@
  * (what it plays; what its microphone hears), and an ALSA configuration that knows nothing else.
  */
 
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import type { Sound } from '../../core/audio/score.ts';
 import { WAV_HEADER_BYTES } from '../../core/audio/wav.ts';
 import { Program } from './program.ts';
+import { withUrgentThreads } from './stalls.ts';
 
 const run = promisify(execFile);
 const START_MS = 15_000;
 
 /** The programs that must be installed. */
-export const VIRTUAL_SOUND_PROGRAMS = ['pulseaudio', 'pactl', 'paplay', 'parecord'] as const;
+export const VIRTUAL_SOUND_PROGRAMS = [
+  'pulseaudio',
+  'pactl',
+  'paplay',
+  'parec',
+  'parecord',
+] as const;
+
+/** A recording of which it is known when it was made. */
+export type TimedSound = {
+  readonly sound: Sound;
+  /** When the first sample was there, on `performance.now()`; of two tapes the difference is good to some ms. */
+  readonly startMs: number;
+};
+
+/** A recorder that runs. */
+export type Tape = { stop(): Promise<TimedSound> };
+
+const TAPE_HZ = 48_000;
 
 function serverScript(socket: string, phones: readonly string[]): string {
   const lines = phones.flatMap((phone) => [
@@ -47,6 +69,7 @@ export class VirtualSound {
   readonly env: Readonly<Record<'ALSA_CONFIG_PATH' | 'PULSE_SERVER', string>>;
   readonly #folder: string;
   readonly #server: Program;
+  readonly #tapes = new Set<ChildProcess>();
 
   private constructor(folder: string, server: Program, env: VirtualSound['env']) {
     this.#folder = folder;
@@ -138,12 +161,49 @@ export class VirtualSound {
     return recorder;
   }
 
+  /**
+   * Records what a phone's speaker plays or what is said into its microphone, and when. To be started before the
+   * phone uses them: a sound server may interrupt what it plays when somebody begins to record it.
+   */
+  async tape(phone: string, end: 'speaker' | 'mouth'): Promise<Tape> {
+    const args = [`--device=${phone}_${end}.monitor`, '--raw', `--rate=${TAPE_HZ}`];
+    args.push('--channels=1', '--format=s16le', '--latency-msec=20');
+    const env = { ...process.env, ...this.env };
+    const recorder = await withUrgentThreads(() => Promise.resolve(spawn('parec', args, { env })));
+    this.#tapes.add(recorder);
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    let startMs = Infinity;
+    recorder.stdout.on('data', (chunk: Buffer) => {
+      chunks.push(chunk);
+      bytes += chunk.length;
+      // Chunks come late or in time, never early.
+      startMs = Math.min(startMs, performance.now() - (bytes / 2 / TAPE_HZ) * 1000);
+    });
+    const closed = once(recorder, 'close');
+    await Promise.race([once(recorder.stdout, 'data'), closed]);
+    return {
+      stop: async () => {
+        recorder.kill();
+        await closed;
+        this.#tapes.delete(recorder);
+        const all = Buffer.concat(chunks);
+        const samples = Float32Array.from(
+          { length: all.length >> 1 },
+          (_, at) => all.readInt16LE(at * 2) / 32768,
+        );
+        return { sound: { samples, sampleRateHz: TAPE_HZ }, startMs };
+      },
+    };
+  }
+
   async #client(command: string, args: readonly string[]): Promise<Program> {
     const env = { ...process.env, ...this.env };
     return Program.start(command, args, { env, isUrgent: true });
   }
 
   async stop(): Promise<void> {
+    for (const recorder of this.#tapes) recorder.kill();
     await this.#server.stop();
     await rm(this.#folder, { recursive: true, force: true });
   }
