@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { OutgoingMessage } from '../../core/sip/outgoing-message.ts';
+import { reasonPhraseOf } from '../../core/sip/status.ts';
 import {
   CallSwitch,
   earlyRequest,
@@ -190,6 +192,58 @@ describe('reliable provisional answers of devices (RFC 3262)', () => {
     assert.match((await update.final(500)).header('Retry-After') ?? '', /^\d$/);
     await (await earlyRequestBack(taken, 'UPDATE', offer)).final(491);
     await Promise.all([taken.reject(486), call.rejected(486)]);
+  });
+
+  describe('from behind a proxy that forks', () => {
+    const answerAs = (
+      taken: Call,
+      toTag: string,
+      { status, rseq, body = '' }: { status: number; rseq?: number; body?: string },
+    ): void => {
+      const { incoming } = taken;
+      assert.ok(incoming);
+      const reasonPhrase = reasonPhraseOf(status);
+      const response = OutgoingMessage.responseTo(incoming.message, status, {
+        reasonPhrase,
+        toTag,
+      });
+      response.add('Contact', `<sip:${toTag}@127.0.0.1:${bob.port}>`);
+      if (rseq !== undefined) response.add('Require', '100rel').add('RSeq', String(rseq));
+      if (body !== '') response.setBody(body, SDP.contentType);
+      bob.sendMessage(response, incoming.path);
+    };
+
+    it('get their PRACK each, and the one that takes the call has its own answer', async () => {
+      const [call, taken] = await dial();
+      answerAs(taken, 'one', { status: 183, rseq: 1, body: ANSWER });
+      (await taken.expectRequest('PRACK')).reply(200);
+      await call.ringing(183);
+      const other = sdp({ port: 42_000, formats: '8' });
+      answerAs(taken, 'two', { status: 183, rseq: 1, body: other });
+      const second = await taken.expectRequest('PRACK');
+      assert.equal(second.message.toTag, 'two');
+      assert.match(second.message.requestUri, /^sip:two@/);
+      second.reply(200);
+      answerAs(taken, 'two', { status: 200 });
+      await Promise.all([call.answered(), taken.expectRequest('ACK')]);
+      assert.equal(audioOf(call.remoteSdp).formats, '8');
+      assert.deepEqual(await running.promisedAddresses(), ['127.0.0.1:40000', '127.0.0.1:42000']);
+      const bye = call.bye();
+      (await taken.expectRequest('BYE')).reply(200);
+      await bye;
+    });
+
+    it('leave nothing behind, however many they are', async () => {
+      const [call, taken] = await dial(KNOWS_ALL);
+      for (let index = 0; index < 60; index++) {
+        const body = sdp({ port: 41_000 + 2 * index });
+        answerAs(taken, `tag${index}`, { status: 183, rseq: 1, body });
+        (await taken.expectRequest('PRACK')).reply(200);
+      }
+      const progress = await call.ringing(183);
+      await (await prack(call, progress)).final(200);
+      await Promise.all([taken.reject(486), call.rejected(486)]);
+    });
   });
 
   describe('at several devices', () => {

@@ -102,16 +102,26 @@ export class DialogRequests implements InDialogHook {
     else dialog.isEnding = false;
   }
 
-  /** The dialog, or for a PRACK the fork whose provisional response it acknowledges. */
   #dialogFor(template: SipMessage, dialogId: string): Dialog | undefined {
     const dialog = this.#kernel.dialogs.byId(dialogId);
-    if (template.method !== 'PRACK') return dialog;
+    return template.method === 'PRACK'
+      ? (this.#acknowledgedFork(template, dialogId) ?? dialog)
+      : dialog;
+  }
+
+  /**
+   * The fork whose provisional response a PRACK of the application acknowledges: it does not say which, and each fork
+   * counts for itself, so of those with that number it is the one that came first.
+   */
+  #acknowledgedFork(template: SipMessage, dialogId: string): Dialog | undefined {
     const rseq = rseqOf(template);
     const invite = this.#uac.making(dialogId);
-    for (const fork of invite?.forks.values() ?? []) {
-      if (invite?.lastRseq.get(fork.remoteTag) === rseq) return fork;
-    }
-    return dialog;
+    if (invite === undefined) return undefined;
+    const waiting = [...invite.unacknowledged, ...invite.lastRseq];
+    const [tag] = waiting.find(([, number]) => number === rseq) ?? [];
+    if (tag === undefined) return undefined;
+    invite.unacknowledged.delete(tag);
+    return invite.forks.get(tag);
   }
 
   #problemOf(template: SipMessage, dialog: Dialog): string | undefined {

@@ -42,6 +42,8 @@ export class UacRequest implements ClientUser, TimerOwner {
   readonly acks = new Map<string, SentAck>();
   /** The last RSeq of each fork, to drop repetitions (RFC 3262 §4). */
   readonly lastRseq = new Map<string, number>();
+  /** Forks whose last reliable response the application has not acknowledged yet, with its number, in their order. */
+  readonly unacknowledged = new Map<string, number>();
   /** Told 491 instead of being sent, because another INVITE of the dialog is open. */
   glare = false;
   cancel: 'none' | 'wanted' | 'sent' = 'none';

@@ -311,6 +311,8 @@ export class Uac implements UacRequestOwner {
     const last = request.lastRseq.get(tag);
     if (last !== undefined && rseq !== last + 1) return true;
     request.lastRseq.set(tag, rseq);
+    request.unacknowledged.delete(tag);
+    request.unacknowledged.set(tag, rseq);
     return false;
   }
 

@@ -162,6 +162,40 @@ describe('engine: reliable provisional responses (RFC 3262)', () => {
     other.assertIdle();
   });
 
+  it('from several forks with one number are acknowledged where they came from (RFC 3262 §4)', () => {
+    const text = `INVITE sip:bob@127.0.0.1:5090 SIP/2.0\r\nSupported: 100rel\r\n\r\n${SDP}`;
+    application.command('sip||', text);
+    const request = phone.expect(/^INVITE/);
+    const id = `${request.callId};from-tag=${request.fromTag ?? ''}`;
+    const progress = (tag: string, rseq: number): void => {
+      const lines = [`Contact: <sip:${tag}@127.0.0.1:5090>`, 'Require: 100rel', `RSeq: ${rseq}`];
+      phone.respond(request, '183 Session Progress', lines, '', tag);
+      application.expect('sip', /183/);
+    };
+    const acknowledge = (rseq: number): string | undefined => {
+      const rack = `rack: ${rseq} ${request.cseq.sequence} INVITE`;
+      application.command(`sip||${id}`, `PRACK sip:ignored SIP/2.0\r\n${rack}\r\n\r\n`);
+      const sent = phone.expect(/^PRACK/);
+      phone.respond(sent, '200 OK');
+      application.expect('sip', /200/);
+      return sent.toTag;
+    };
+    progress('one', 1);
+    progress('two', 1);
+    assert.equal(acknowledge(1), 'one');
+    assert.equal(acknowledge(1), 'two');
+    progress('two', 2);
+    assert.equal(acknowledge(2), 'two');
+    progress('three', 2);
+    assert.equal(acknowledge(2), 'three');
+    progress('one', 2);
+    assert.equal(acknowledge(2), 'one');
+    phone.respond(request, '486 Busy Here');
+    phone.expect(/^ACK/);
+    application.expect('sip', /486/);
+    lab.assertIdle();
+  });
+
   it('from a called party are passed once each, in order, and acknowledged by the application', () => {
     const text = `INVITE sip:bob@127.0.0.1:5090 SIP/2.0\r\nSupported: 100rel\r\n\r\n${SDP}`;
     application.command('sip||', text);
