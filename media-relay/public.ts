@@ -28,6 +28,8 @@ export type MediaRelayOptions = Partial<RelaySettings> & {
 };
 
 const UDP_DEADLINE_MS = 3000;
+/** For young objects: hardly any of the relay's survive, so that a small space is emptied as cheaply as a big one. */
+const MAX_YOUNG_MIB = 12;
 
 /**
  * Starts a relay in a worker thread of its own.
@@ -37,7 +39,10 @@ const UDP_DEADLINE_MS = 3000;
 export async function startMediaRelay(options: MediaRelayOptions = {}): Promise<MediaRelay> {
   const { log = nullLog, ng, ...settings } = options;
   const workerData: RelayWorkerData = { settings: { ...DEFAULT_SETTINGS, ...settings }, ng };
-  const worker = new Worker(threadUrl(import.meta.url, './worker'), { workerData });
+  const worker = new Worker(threadUrl(import.meta.url, './worker'), {
+    workerData,
+    resourceLimits: { maxYoungGenerationSizeMb: MAX_YOUNG_MIB },
+  });
   return await relayInWorker(worker, log);
 }
 

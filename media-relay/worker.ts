@@ -6,7 +6,6 @@ import { ConfigError, SwitchError } from '../core/errors.ts';
 import { invariant } from '../core/invariant.ts';
 import type { Log, LogLevel } from '../core/log.ts';
 import { Batch } from './control/channel.ts';
-import type { PortItem } from './control/channel.ts';
 import { RelayService } from './control/relay-service.ts';
 import { UdpControlServer } from './control/udp-server.ts';
 import { LocalAddresses } from './io/local-addresses.ts';
@@ -85,18 +84,19 @@ async function run(data: RelayWorkerData): Promise<void> {
     },
   });
   const ng = data.ng === undefined ? undefined : await openNg(data.ng, service);
-  const replies = new Batch<PortItem>((items) => {
+  const replies = new Batch((items) => {
     post({ kind: 'replies', items });
   });
   port.on('message', (message: WorkerMessage) => {
     if (message.kind === 'requests') {
-      for (const { cookie, message: request } of message.items) {
+      for (const { cookie, message: request, canWait } of message.items) {
         void service.handle(request).then((reply) => {
-          replies.add({ cookie, message: reply });
+          replies.add({ cookie, message: reply, canWait });
         });
       }
     } else if (message.kind === 'close') {
       ng?.close();
+      replies.close();
       service.close();
       port.close();
     }

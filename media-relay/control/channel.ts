@@ -13,14 +13,22 @@ import { decodeBody, encodeMessage, splitCookie } from './message.ts';
 import { PendingRequests } from './pending-requests.ts';
 
 export type ControlChannel = {
-  /** @throws ControlError `relay.timeout` or `relay.closed` */
-  request(message: Dictionary): Promise<Dictionary>;
+  /**
+   * @param canWait - nobody waits for what this does: it may go, and its reply may come, together with others
+   * @throws ControlError `relay.timeout` or `relay.closed`
+   */
+  request(message: Dictionary, canWait?: boolean): Promise<Dictionary>;
   /** Rejects what still waits. */
   close(reason: string): void;
 };
 
 /** A command or its reply; the cookie tells which belong together. */
-export type PortItem = { readonly cookie: string; readonly message: Dictionary };
+export type PortItem = {
+  readonly cookie: string;
+  readonly message: Dictionary;
+  /** See `ControlChannel.request`; that of a reply is that of its command. */
+  readonly canWait: boolean;
+};
 
 /** What passes through a message port; `event` only towards the client. */
 export type PortMessage =
@@ -28,30 +36,53 @@ export type PortMessage =
   | { readonly kind: 'replies'; readonly items: readonly PortItem[] }
   | { readonly kind: 'event'; readonly event: RelayEvent };
 
-/** Gives away in one piece what comes together in one turn of the event loop: waking another thread is what costs. */
-export class Batch<T> {
-  readonly #send: (items: readonly T[]) => void;
-  #items: T[] = [];
+/** How long an item that can wait does so when no other comes. */
+const PATIENCE_MS = 20;
 
-  constructor(send: (items: readonly T[]) => void) {
+/**
+ * Gives away in one piece what comes together in one turn of the event loop: waking another thread is what costs. What
+ * can wait goes with the next item that cannot; the order stays.
+ */
+export class Batch {
+  readonly #send: (items: readonly PortItem[]) => void;
+  #items: PortItem[] = [];
+  #isFlushDue = false;
+  #patience: NodeJS.Timeout | undefined;
+
+  constructor(send: (items: readonly PortItem[]) => void) {
     this.#send = send;
   }
 
-  add(item: T): void {
+  add(item: PortItem): void {
     this.#items.push(item);
-    if (this.#items.length === 1) setImmediate(this.#flush);
+    if (this.#isFlushDue) return;
+    if (item.canWait) {
+      this.#patience ??= setTimeout(this.#flush, PATIENCE_MS);
+      return;
+    }
+    this.#isFlushDue = true;
+    setImmediate(this.#flush);
+  }
+
+  /** Drops what has not gone. */
+  close(): void {
+    clearTimeout(this.#patience);
+    this.#items = [];
   }
 
   readonly #flush = (): void => {
+    this.#isFlushDue = false;
+    clearTimeout(this.#patience);
+    this.#patience = undefined;
     const items = this.#items;
     this.#items = [];
-    this.#send(items);
+    if (items.length > 0) this.#send(items);
   };
 }
 
 /** Requests through a message port, or a worker's, which is one too. Events go to `onEvent`. */
 export class PortChannel implements ControlChannel {
-  readonly #requests: Batch<PortItem>;
+  readonly #requests: Batch;
   readonly #pending = new PendingRequests();
   readonly #deadlineMs: number;
   #count = 0;
@@ -72,15 +103,16 @@ export class PortChannel implements ControlChannel {
     });
   }
 
-  request(message: Dictionary): Promise<Dictionary> {
+  request(message: Dictionary, canWait = false): Promise<Dictionary> {
     this.#count += 1;
     const cookie = String(this.#count);
     const reply = this.#pending.wait(cookie, this.#deadlineMs);
-    this.#requests.add({ cookie, message });
+    this.#requests.add({ cookie, message, canWait });
     return reply;
   }
 
   close(reason: string): void {
+    this.#requests.close();
     this.#pending.close(reason);
   }
 }

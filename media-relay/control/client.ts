@@ -76,13 +76,14 @@ export class RelayClient implements MediaRelay {
     readonly fromTag?: string | undefined;
     readonly toTag?: string | undefined;
   }): Promise<CallStatistics | undefined> {
-    const reply = await this.#request({
+    const message = {
       command: 'delete',
       'call-id': request.callId,
       'from-tag': request.fromTag,
       'to-tag': request.toTag,
       'delete-delay': 0,
-    });
+    };
+    const reply = await this.#request(message, true);
     return dictionaryOf(reply, 'tags') === undefined
       ? undefined
       : readCallReply(request.callId, reply);
@@ -164,8 +165,8 @@ export class RelayClient implements MediaRelay {
     await this.#close();
   }
 
-  async #request(message: Dictionary): Promise<Dictionary> {
-    const reply = await this.#channel.request(message);
+  async #request(message: Dictionary, canWait = false): Promise<Dictionary> {
+    const reply = await this.#channel.request(message, canWait);
     throwIfError(reply);
     return reply;
   }
