@@ -401,6 +401,8 @@ export class Network implements MessageSink {
     const transaction = via && this.#kernel.server(cancelledTransactionKey(message));
     if (transaction === undefined) {
       if (!this.#isWithinBudget(message, hop)) return;
+      // RFC 3261 §16.10: what it cancels may have been passed on without keeping anything of it.
+      if (message.toTag !== undefined && this.#parts.proxy.forward(message, topVia, hop)) return;
       this.#kernel.counters.refusals.add('noDialog');
       this.#refuse(arrival, 481);
       return;

@@ -34,6 +34,16 @@ export type ForwardParts = {
   readonly breadth?: number | undefined;
 };
 
+/** What no proxy may pass on: a request without hops left, or that wants of it what we cannot do (RFC 3261 §16.3). */
+export function refusalOf(
+  message: SipMessage,
+): { readonly status: 420 | 483; readonly headers: readonly HeaderLine[] } | undefined {
+  if (message.maxForwards === 0) return { status: 483, headers: [] };
+  const wanted = message.headerValues('Proxy-Require');
+  if (wanted.length === 0) return undefined;
+  return { status: 420, headers: [['Unsupported', wanted.join(', ')]] };
+}
+
 /** The draft of one copy; `topVia` is the sender's, with `received` and `rport` filled in. */
 export function draftForward(
   message: SipMessage,

@@ -22,11 +22,12 @@ import type { UasRequest } from '../uas/uas-request.ts';
 import type { Uas } from '../uas/uas.ts';
 import { bestResult, otherChallenges, type BranchResult } from './best-response.ts';
 import { Branch, type BranchOwner, type BranchTimeouts } from './branch.ts';
-import { draftForward } from './forwarded.ts';
+import { draftForward, refusalOf } from './forwarded.ts';
 import { breadthOf, isLoop, loopMarkOf, shareOf } from './loops.ts';
 import { Relay } from './relay.ts';
 
 const TOO_MANY_HOPS = 'Rejected with 483 Too Many Hops due to Max-Forwards value of 0';
+const BAD_EXTENSION = 'Rejected with 420 Bad Extension due to Proxy-Require';
 const LOOP = 'Rejected with 482 Loop Detected';
 const TOO_BROAD = 'Rejected with 440 Max-Breadth Exceeded due to Max-Breadth value of 0';
 const NOT_STARTED = 'error proxying request to ';
@@ -309,7 +310,7 @@ export class Proxy {
     }
     const refusal = this.#refusalOf(request.message);
     if (refusal !== undefined) {
-      uas.refuse(request, refusal.status);
+      uas.refuse(request, refusal.status, refusal.headers);
       refuseOrder(kernel, order, refusal.text);
       return;
     }
@@ -348,8 +349,13 @@ export class Proxy {
     this.#requests.get(transaction)?.cancel();
   }
 
-  #refusalOf(message: SipMessage): { status: number; text: string } | undefined {
-    if (message.maxForwards === 0) return { status: 483, text: TOO_MANY_HOPS };
+  #refusalOf(
+    message: SipMessage,
+  ): { status: number; text: string; headers?: readonly HeaderLine[] } | undefined {
+    const refusal = refusalOf(message);
+    if (refusal !== undefined) {
+      return { ...refusal, text: refusal.status === 483 ? TOO_MANY_HOPS : BAD_EXTENSION };
+    }
     const { transports } = this.#engine.kernel;
     const isOwn = ({ host, port, transport }: Via): boolean => {
       const known = TRANSPORTS.find((name) => name.toUpperCase() === transport) ?? 'udp';

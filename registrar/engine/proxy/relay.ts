@@ -16,7 +16,7 @@ import type { ClientTarget } from '../transaction/client.ts';
 import { canonicalAddress } from '../transport/address.ts';
 import type { Hop } from '../transport/flow.ts';
 import { defaultPort, endpointOf, targetOf } from '../transport/target.ts';
-import { draftForward } from './forwarded.ts';
+import { draftForward, refusalOf } from './forwarded.ts';
 
 /** How our branches begin where no transaction stands behind them. */
 const STATELESS_BRANCH = 'z9hG4bKrelay';
@@ -80,10 +80,11 @@ export class Relay {
   forward(message: SipMessage, topVia: string, hop: Hop): boolean {
     const way = this.#wayOf(message);
     if (way === undefined) return false;
-    if (message.maxForwards === 0) {
-      if (message.method !== 'ACK') {
-        this.#kernel.answerStateless(message, { hop, topVia, status: 483 });
-      }
+    const refusal = refusalOf(message);
+    if (refusal !== undefined) {
+      const { status, headers } = refusal;
+      if (message.method === 'ACK') return true;
+      this.#kernel.answerStateless(message, { hop, topVia, status }, headers);
       return true;
     }
     const { requestUri, routes } = way;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { SipMessage } from '../../../core/sip/message.ts';
 import { EngineLab, type LabApplication, type LabPeer } from '../../support/engine-lab.ts';
-import { requestFrom, SDP, type RequestFields } from '../../support/sip-texts.ts';
+import { newBranch, requestFrom, SDP, type RequestFields } from '../../support/sip-texts.ts';
 
 const US = 'sip:127.0.0.1:5060';
 const OUR_ROUTE = `<${US};lr>`;
@@ -189,6 +189,24 @@ describe('engine: the ways of proxied requests', () => {
       lab.assertIdle();
     });
 
+    it('are cancelled along with them, though nothing is kept of either (RFC 3261 §16.10)', () => {
+      const branch = newBranch();
+      const about = { toTag: 'b', sequence: 2, branch, uri: BOB, headers: [`Route: ${OUR_ROUTE}`] };
+      phone.send(requestFrom(phone, 'INVITE', { ...about, body: SDP }));
+      phone.send(requestFrom(phone, 'CANCEL', about));
+      const [reinvite, cancel] = [bob.expect(/^INVITE/), bob.expect(/^CANCEL/)];
+      assert.equal(cancel.topVia().branch, reinvite.topVia().branch);
+      bob.respond(cancel, '200 OK');
+      assert.equal(phone.expect(/^200/).cseq.method, 'CANCEL');
+      bob.respond(reinvite, '487 Request Terminated');
+      phone.expect(/^487/);
+      phone.send(requestFrom(phone, 'ACK', about));
+      assert.equal(bob.expect(/^ACK/).topVia().branch, reinvite.topVia().branch);
+      phone.send(requestFrom(phone, 'CANCEL', { ...about, headers: [] }));
+      phone.expect(/^481/);
+      lab.assertIdle();
+    });
+
     it('are not ours because their Request-URI is, without Routes or with a user', () => {
       bye({ uri: `${US};lr` });
       phone.expect(/^481/);
@@ -197,6 +215,24 @@ describe('engine: the ways of proxied requests', () => {
       carol.expectNothing();
       lab.assertIdle();
     });
+  });
+
+  it('want nothing of a proxy that it cannot do: 420 with what it is (RFC 3261 §16.3 step 5)', () => {
+    const headers = ['Proxy-Require: sec-agree', 'Proxy-Require: privacy'];
+    const order = proxy(invite({ headers }), '|f||serial||', BOB);
+    assert.equal(phone.expect(/^420/).header('Unsupported'), 'sec-agree, privacy');
+    assert.deepEqual(refusal(order), [
+      'NOK',
+      'Rejected with 420 Bad Extension due to Proxy-Require',
+    ]);
+    const route = `Route: ${OUR_ROUTE}`;
+    const about = { toTag: 'b', uri: BOB, headers: [route, 'Proxy-Require: x'] };
+    phone.send(requestFrom(phone, 'BYE', about));
+    assert.equal(phone.expect(/^420/).header('Unsupported'), 'x');
+    phone.send(requestFrom(phone, 'ACK', about));
+    phone.expectNothing();
+    bob.expectNothing();
+    lab.assertIdle();
   });
 
   it('leave RSeq alone, each fork its own, so that PRACK finds its way (RFC 3262 §4, §7.1)', () => {
