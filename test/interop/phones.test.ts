@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Sound } from '../../core/audio/score.ts';
-import { assertHeard, CLEAR, INTELLIGIBLE } from '../support/hearing.ts';
+import { assertHeard, CLEAR, THROUGH_SOUND_SERVER } from '../support/hearing.ts';
 import { LiveSwitch } from '../support/live-switch.ts';
 import { requirePeer } from '../support/peers.ts';
 import { PhoneGroup, programsOf, SILENCE_BEFORE_SECONDS } from '../support/phones.ts';
@@ -86,7 +86,7 @@ for (const { title, people, transport, codec } of SETUPS) {
     for (const caller of people) {
       for (const callee of people.filter((person) => person !== caller)) {
         const names = `${caller} (${PEOPLE[caller]}) calls ${callee} (${PEOPLE[callee]})`;
-        const demand = makes.includes('twinkle') ? INTELLIGIBLE : CLEAR;
+        const demand = makes.includes('twinkle') ? THROUGH_SOUND_SERVER : CLEAR;
 
         it(`${names}: each hears the other`, async () => {
           await measureAwake([...phones.pids, ...(sound ? [sound.pid] : [])], async () => {

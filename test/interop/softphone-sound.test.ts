@@ -6,8 +6,7 @@ import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { scoreSound } from '../../core/audio/score.ts';
 import type { Sound } from '../../core/audio/score.ts';
-import { assertAbsent, assertHeard } from '../support/hearing.ts';
-import type { Demand } from '../support/hearing.ts';
+import { assertAbsent, assertHeard, THROUGH_SOUND_SERVER } from '../support/hearing.ts';
 import { LiveSwitch } from '../support/live-switch.ts';
 import { requirePeer } from '../support/peers.ts';
 import { Program } from '../support/program.ts';
@@ -26,8 +25,6 @@ const SPEECH_SECONDS = 4;
 /** A card gives its first samples after up to two seconds, and a speaker that must be opened again has time for it. */
 const BEFORE_SPEECH_SECONDS = 8;
 const LIMIT_MS = 20_000;
-/** A sound server may lose a piece; what is heard is the voice as it was spoken. */
-const THROUGH_CARDS: Demand = { profile: 'loose', correlation: 0.9 };
 /** On a machine that has time it is a fourth of that; what queues for ever soon is more. */
 const MOUTH_TO_EAR_MS = 500;
 
@@ -133,7 +130,7 @@ describe('the softphone on sound cards', function () {
         const listener = otherOf(talker);
         const { ear } = recorded[listener];
         const { mouth } = recorded[talker];
-        assertHeard(voice[talker], ear.sound, `${listener} hears ${talker}`, THROUGH_CARDS);
+        assertHeard(voice[talker], ear.sound, `${listener} hears ${talker}`, THROUGH_SOUND_SERVER);
         assertAbsent(voice[talker], recorded[talker].ear.sound, `${talker} hears themself`);
         const spokenMs = mouth.startMs + 1000 * scoreSound(voice[talker], mouth.sound).lagSeconds;
         const heardMs = ear.startMs + 1000 * scoreSound(voice[talker], ear.sound).lagSeconds;
