@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { CallSwitch } from '../support/call-switch.ts';
-import { RtpPeer } from '../support/rtp-peer.ts';
+import { packetsPass, RtpPeer } from '../support/rtp-peer.ts';
 import { sdp } from '../support/sdp.ts';
 import type { Call, PeerOptions, SipPeer } from '../support/sip-peer.ts';
 
@@ -102,18 +102,6 @@ describe('sound in a call', () => {
     sounds.push(peer);
     return peer;
   };
-  /** Sends from one to the other until it arrives: the first packets may be what the relay learns from. */
-  const passes = async (from: RtpPeer, to: RtpPeer): Promise<void> => {
-    const before = to.received.length;
-    const timer = setInterval(() => {
-      from.send(new Uint8Array(160).fill(0xd5));
-    }, 20);
-    try {
-      await to.until(() => to.received.length > before);
-    } finally {
-      clearInterval(timer);
-    }
-  };
 
   it('passes both ways, after a change of address, and to who takes the place of one', async () => {
     const [alice, bob, carol] = await Promise.all(
@@ -126,23 +114,23 @@ describe('sound in a call', () => {
     const [answer] = await Promise.all([call.answered(), taken.answer(far.sdp())]);
     near.setRemote(call.remoteSdp);
     far.setRemote(taken.remoteSdp);
-    await passes(near, far);
-    await passes(far, near);
+    await packetsPass(near, far);
+    await packetsPass(far, near);
 
     const answered = taken.expectReinvite(far.sdp({ version: 2 }));
     await call.reinvite(moved.sdp({ version: 2 }));
     await answered;
     moved.setRemote(call.remoteSdp);
-    await passes(moved, far);
-    await passes(far, moved);
+    await packetsPass(moved, far);
+    await packetsPass(far, moved);
 
     const Replaces = `${call.callId};to-tag=${answer.toTag ?? ''};from-tag=${answer.fromTag ?? ''}`;
     const joined = await carol.invite(BOB, { sdp: third.sdp(), headers: { Replaces } });
     const asked = taken.expectReinvite(far.sdp({ version: 3 }));
     await Promise.all([joined.answered(), call.expectBye(), asked]);
     third.setRemote(joined.remoteSdp);
-    await passes(third, far);
-    await passes(far, third);
+    await packetsPass(third, far);
+    await packetsPass(far, third);
     await Promise.all([joined.bye(), taken.expectBye()]);
     const legs = JSON.parse((await running.lastRecord()).legs ?? '[]') as {
       receivedPackets: number;

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { networkInterfaces } from 'node:os';
 import { CallSwitch } from '../support/call-switch.ts';
+import { packetsPass, RtpPeer } from '../support/rtp-peer.ts';
 import { audioOf, sdp } from '../support/sdp.ts';
 import type { Call, SipPeer } from '../support/sip-peer.ts';
 
@@ -64,6 +65,24 @@ describe('a call to devices on IPv4 and on IPv6', function () {
     await held;
     await Promise.all([call.bye(), atMobile.expectBye()]);
     assert.equal((await running.lastRecord()).sipStatus, 200);
+  });
+
+  it('carries sound from one family to the other', async () => {
+    const [atAlice, atBob] = await Promise.all([RtpPeer.open(), RtpPeer.open({ address: IPV6 })]);
+    try {
+      const call = await alice.invite(BOB, { sdp: atAlice.sdp() });
+      const [atDesk, atMobile] = await Promise.all([desk.expectCall(), mobile.expectCall()]);
+      atDesk.ring();
+      await call.ringing();
+      atBob.setRemote(atMobile.remoteSdp);
+      await Promise.all([call.answered(), atMobile.answer(atBob.sdp()), atDesk.expectCancel()]);
+      atAlice.setRemote(call.remoteSdp);
+      await packetsPass(atBob, atAlice);
+      await packetsPass(atAlice, atBob);
+      await Promise.all([call.bye(), atMobile.expectBye()]);
+    } finally {
+      for (const peer of [atAlice, atBob]) peer.close();
+    }
   });
 
   it('lets nothing be heard that would come from another port after the answer', async () => {

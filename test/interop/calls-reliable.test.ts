@@ -8,6 +8,7 @@ import {
   prack,
   ringReliably,
 } from '../support/call-switch.ts';
+import { packetsPass, RtpPeer } from '../support/rtp-peer.ts';
 import { audioOf, sdp } from '../support/sdp.ts';
 import type { Call, SipPeer } from '../support/sip-peer.ts';
 
@@ -164,6 +165,38 @@ describe('reliable provisional answers of devices (RFC 3262)', () => {
     const response = await update.final(200);
     assert.equal(audioOf(response.body.toString()).direction, 'inactive');
     await Promise.all([taken.reject(486), call.rejected(486)]);
+  });
+
+  it('carry sound before the answer, also to where an UPDATE has moved it', async () => {
+    const [atAlice, atBob, elsewhere] = await Promise.all([
+      RtpPeer.open(),
+      RtpPeer.open(),
+      RtpPeer.open(),
+    ]);
+    try {
+      const call = await alice.invite(BOB, { sdp: atAlice.sdp(), headers: KNOWS_ALL });
+      const taken = await bob.expectCall();
+      atBob.setRemote(taken.remoteSdp);
+      const acknowledged = ringReliably(taken, 183, { rseq: 1, body: atBob.sdp() });
+      const progress = await call.ringing(183);
+      await acknowledged;
+      await (await prack(call, progress)).final(200);
+      atAlice.setRemote(progress.body.toString());
+      await packetsPass(atBob, atAlice);
+      await packetsPass(atAlice, atBob);
+      const offer = { body: elsewhere.sdp({ version: 2 }), ...SDP };
+      const update = await earlyRequestBack(taken, 'UPDATE', offer);
+      const asked = await call.expectRequest('UPDATE');
+      asked.reply(200, { body: atAlice.sdp({ version: 2 }), ...SDP });
+      elsewhere.setRemote((await update.final(200)).body.toString());
+      await packetsPass(elsewhere, atAlice);
+      await packetsPass(atAlice, elsewhere);
+      await Promise.all([call.answered(), taken.answer()]);
+      await packetsPass(atAlice, elsewhere);
+      await Promise.all([taken.bye(), call.expectBye()]);
+    } finally {
+      for (const peer of [atAlice, atBob, elsewhere]) peer.close();
+    }
   });
 
   it('refuse an UPDATE that could only become a re-INVITE, which must wait for the answer', async () => {

@@ -19,6 +19,19 @@ export type RtpPeerOptions = {
   readonly ssrc?: number;
 };
 
+/** Sends from one to the other until it arrives: the first packets may be what the relay learns from. */
+export async function packetsPass(from: RtpPeer, to: RtpPeer): Promise<void> {
+  const before = to.received.length;
+  const timer = setInterval(() => {
+    from.send(new Uint8Array(160).fill(0xd5));
+  }, PACKET_MS);
+  try {
+    await to.until(() => to.received.length > before);
+  } finally {
+    clearInterval(timer);
+  }
+}
+
 type Remote = { address: string; port: number; rtcpPort: number };
 
 const PACKET_MS = 20;
