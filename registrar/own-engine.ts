@@ -139,12 +139,16 @@ function needsIdentity({ tls, sip }: Config): boolean {
   return tls.enabled || tls.secureWebSocketPort !== undefined || isSecure;
 }
 
-/** The operator's certificate, or our own for every name and address that users may type. */
-function identityOf(config: Config, domain: string): Promise<Identity> {
+/** The operator's certificates, or our own for every name and address that users may type. */
+async function identityOf(config: Config, domain: string): Promise<Identity> {
   const { tls, sip } = config;
-  if (tls.certificateFile !== undefined && tls.keyFile !== undefined) {
-    return loadIdentity(tls.certificateFile, tls.keyFile);
-  }
+  const loaded = [tls, ...tls.certificates].flatMap(({ certificateFile, keyFile }) =>
+    certificateFile === undefined || keyFile === undefined
+      ? []
+      : [loadIdentity(certificateFile, keyFile)],
+  );
+  const [first, ...others] = await Promise.all(loaded);
+  if (first !== undefined) return { ...first, others };
   const external = [sip, ...sip.listeners].flatMap(({ externalAddress }) => externalAddress ?? []);
   const ours = hostNames(() => 0, [...sip.domainAliases, ...external])();
   const names = new Set([domain, 'localhost', '127.0.0.1', '::1', ...ours]);

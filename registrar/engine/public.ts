@@ -2,7 +2,7 @@
 import { Worker } from 'node:worker_threads';
 import { ControlError } from '../../core/errors.ts';
 import { threadUrl } from '../../core/worker-url.ts';
-import type { TlsIdentity } from './io/stream-listener.ts';
+import type { TlsIdentity } from './io/server-certificates.ts';
 import type { EngineStartOptions, RunningEngine } from './run.ts';
 import type { EngineWorkerMessage, EngineWorkerRequest } from './worker.ts';
 

@@ -5,7 +5,7 @@ import { Engine } from './engine.ts';
 import { expandAddress } from './io/addresses.ts';
 import { openTrace, type TraceOptions } from './io/trace-sinks.ts';
 import { EngineDriver } from './io/driver.ts';
-import type { TlsIdentity } from './io/stream-listener.ts';
+import type { TlsIdentity } from './io/server-certificates.ts';
 import {
   DEFAULT_LIMITS,
   DEFAULT_TIMERS,

@@ -1,7 +1,7 @@
 /** The engine's worker thread: engine and sockets, away from the registrar's event loop. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { invariant } from '../../core/invariant.ts';
-import type { TlsIdentity } from './io/stream-listener.ts';
+import type { TlsIdentity } from './io/server-certificates.ts';
 import { runEngine, type EngineStartOptions, type RunningEngine } from './run.ts';
 
 invariant(parentPort, 'the engine worker runs in a worker thread');

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { createHash, generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -35,11 +36,14 @@ describe('TLS', function () {
   });
 
   /** `settings` are configuration keys and their text. */
-  const run = async (settings: Readonly<Record<string, string>> = {}): Promise<Program> => {
+  const run = async (
+    settings: Readonly<Record<string, string>> = {},
+    words: readonly string[] = [],
+  ): Promise<Program> => {
     const flags = Object.entries(settings).flatMap(([key, text]) => ['--set', `${key}=${text}`]);
     const program = await Program.start(
       process.execPath,
-      ['--import', 'tsx', PROGRAM, 'serve', ...flags],
+      ['--import', 'tsx', PROGRAM, 'serve', ...words, ...flags],
       {
         name: 'parley serve',
         env: {
@@ -55,8 +59,8 @@ describe('TLS', function () {
     programs.push(program);
     return program;
   };
-  const serve = async (settings: Readonly<Record<string, string>> = {}): Promise<Program> => {
-    const program = await run(settings);
+  const serve = async (...words: Parameters<typeof run>): Promise<Program> => {
+    const program = await run(...words);
     await program.waitFor(/What to do next/, PATIENCE_MS);
     return program;
   };
@@ -197,6 +201,156 @@ describe('TLS', function () {
       await once(socket, 'close');
     }
     await isServed(await peer('tls'));
+  });
+
+  describe('with certificates for several names', () => {
+    const NAMES = ['first.test', '*.example.test', 'phone.example.test'] as const;
+    type Pair = { cert: string; key: string };
+    const fileOf = (name: string, kind: keyof Pair): string =>
+      path.join(folder, `${name.replace('*', 'any')}.${kind}.pem`);
+
+    const keep = async (name: string, { cert, key }: Pair): Promise<void> => {
+      await writeFile(fileOf(name, 'cert'), cert);
+      await writeFile(fileOf(name, 'key'), key);
+    };
+    /** Makes a pair for each, and a configuration with the first alone and the others in the list. */
+    const made = async (): Promise<{ pairs: Map<string, Pair>; config: string }> => {
+      const pairs = new Map<string, Pair>();
+      for (const name of NAMES) {
+        const at = path.join(folder, 'made', name.replace('*', 'any'));
+        const pair = await selfSignedIdentity(at, [name], Date.now());
+        pairs.set(name, pair);
+        await keep(name, pair);
+      }
+      const linesOf = (name: string): string =>
+        `certificateFile = "${fileOf(name, 'cert')}"\nkeyFile = "${fileOf(name, 'key')}"\n`;
+      const [first, ...others] = NAMES;
+      const list = others.map((name) => `[[tls.certificates]]\n${linesOf(name)}`);
+      const config = path.join(folder, 'parley.toml');
+      await writeFile(config, `[tls]\n${linesOf(first)}${list.join('')}`);
+      return { pairs, config };
+    };
+
+    const CHOICES: readonly (readonly [asked: string, shown: (typeof NAMES)[number]])[] = [
+      ['', 'first.test'],
+      ['first.test', 'first.test'],
+      ['sip.example.test', '*.example.test'],
+      ['phone.example.test', 'phone.example.test'],
+      ['PHONE.Example.TEST', 'phone.example.test'],
+      ['a.b.example.test', 'first.test'],
+      ['example.test', 'first.test'],
+      ['nobody.invalid', 'first.test'],
+      ['not_a..name', 'first.test'],
+    ];
+
+    it('shows each client that of the name which it asks for, and others the first', async () => {
+      const { pairs, config } = await made();
+      await serve(WSS(), ['--config', config]);
+      for (const transport of ['tls', 'wss'] as const) {
+        for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+          for (const [servername, name] of CHOICES) {
+            const shown = await handshake(transport, {
+              servername,
+              minVersion: version,
+              maxVersion: version,
+            });
+            const expected = fingerprintOf(pairs.get(name)?.cert ?? '');
+            assert.equal(shown.fingerprint, expected, `${transport} ${version} ${servername}`);
+            assert.equal(shown.version, version);
+          }
+        }
+        for (const [servername, name] of [
+          ['first.test', 'first.test'],
+          ['sip.example.test', '*.example.test'],
+          ['phone.example.test', 'phone.example.test'],
+        ] as const) {
+          await isServed(await peer(transport, { ca: pairs.get(name)?.cert ?? '', servername }));
+        }
+      }
+    });
+
+    it('shows them to OpenSSL too', async function () {
+      const { pairs, config } = await made();
+      await serve({}, ['--config', config]);
+      const { address, port: at } = places.tls();
+      for (const [servername, name] of CHOICES.filter(([asked]) => /^[a-z.]+$/.test(asked))) {
+        const args = ['s_client', '-connect', `${address}:${at}`, '-servername', servername];
+        const asking = spawn('openssl', args, { stdio: ['pipe', 'pipe', 'ignore'] });
+        const hasStarted = await new Promise<boolean>((resolve) => {
+          asking.once('spawn', () => {
+            resolve(true);
+          });
+          asking.once('error', () => {
+            resolve(false);
+          });
+        });
+        if (!hasStarted) this.skip();
+        asking.stdin.end('Q\n');
+        const output = (await asking.stdout.toArray()).join('');
+        const [pem = ''] =
+          /-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/.exec(output) ?? [];
+        assert.equal(fingerprintOf(pem), fingerprintOf(pairs.get(name)?.cert ?? ''), servername);
+      }
+    });
+
+    it('reads all of them again on SIGHUP, or none', async () => {
+      const { pairs, config } = await made();
+      const program = await serve(WSS(), ['--config', config]);
+      const shownTo = async (servername: string): Promise<string[]> => [
+        (await handshake('tls', { servername })).fingerprint,
+        (await handshake('wss', { servername })).fingerprint,
+      ];
+      const old = await peer('tls', {
+        ca: pairs.get('*.example.test')?.cert ?? '',
+        servername: 'x.example.test',
+      });
+      const renewed = await Promise.all(
+        NAMES.map((name) =>
+          selfSignedIdentity(
+            path.join(folder, 'again', name.replace('*', 'any')),
+            [name],
+            Date.now(),
+          ),
+        ),
+      );
+      const [first, any, phone] = renewed;
+      assert.ok(first && any && phone);
+      await keep(NAMES[0], first);
+      await keep(NAMES[1], any);
+      await keep(NAMES[2], { cert: phone.cert, key: any.key });
+      program.signal('SIGHUP');
+      await program.waitFor(/The certificate stays as it was: the key in/, PATIENCE_MS);
+      for (const [asked, name] of [
+        ['', NAMES[0]],
+        ['x.example.test', NAMES[1]],
+      ] as const) {
+        const before = fingerprintOf(pairs.get(name)?.cert ?? '');
+        assert.deepEqual(await shownTo(asked), [before, before]);
+      }
+      await keep(NAMES[2], phone);
+      program.signal('SIGHUP');
+      await program.waitFor(/The certificate was read again/, PATIENCE_MS);
+      for (const [asked, { cert }] of [
+        ['', first],
+        ['x.example.test', any],
+        ['phone.example.test', phone],
+      ] as const) {
+        assert.deepEqual(await shownTo(asked), [fingerprintOf(cert), fingerprintOf(cert)]);
+      }
+      await isServed(old);
+      assert.equal(old.connectionCount, 1);
+    });
+
+    it('says which of them cannot be read', async () => {
+      const { config } = await made();
+      await rm(fileOf(NAMES[2], 'key'));
+      const program = await run({}, ['--config', config]);
+      assert.equal(await program.exited, 1, program.describe());
+      assert.match(
+        program.errors,
+        /^parley: cannot read \S*phone\.example\.test\.key\.pem: .*ENOENT.*\n$/,
+      );
+    });
   });
 
   describe('with files that will not do', () => {

@@ -4,13 +4,8 @@ import tls, { rootCertificates } from 'node:tls';
 import type { CounterFamily } from '../counters.ts';
 import type { ControlId, Endpoint, EngineOutput } from '../seam.ts';
 import { ConnectionCensus, type InputSink } from './sink.ts';
-import {
-  countConnections,
-  createTlsServer,
-  listen,
-  serverName,
-  type TlsIdentity,
-} from './stream-listener.ts';
+import { ServerCertificates, type TlsIdentity } from './server-certificates.ts';
+import { countConnections, createTlsServer, listen, serverName } from './stream-listener.ts';
 
 const KEEP_ALIVE_MS = 45_000;
 /** More than any fleet of applications has, and so few from one address that strangers there cannot take every place. */
@@ -29,6 +24,8 @@ export type ControlPort = {
 
 export class ControlServer {
   readonly #servers: net.Server[] = [];
+  /** Of those that speak TLS. */
+  readonly #certificates: ServerCertificates[] = [];
   readonly #connections = new Map<ControlId, net.Socket>();
   /** What is still to be written, by connection. */
   readonly #collected = new Map<net.Socket, Buffer[]>();
@@ -63,9 +60,7 @@ export class ControlServer {
       this.#sink({ kind: 'controlOpened', controlId, isFurther });
     };
     const server =
-      identity === undefined
-        ? net.createServer(accept)
-        : this.#carrying(createTlsServer(identity), accept);
+      identity === undefined ? net.createServer(accept) : this.#carrying(identity, accept);
     countConnections(server, { census: this.#census });
     await listen(server, local);
     this.#servers.push(server);
@@ -75,9 +70,7 @@ export class ControlServer {
 
   /** Gives new TLS connections another certificate. */
   exchangeIdentity(identity: TlsIdentity): void {
-    for (const server of this.#servers) {
-      if (server instanceof tls.Server) server.setSecureContext(identity);
-    }
+    for (const certificates of this.#certificates) certificates.exchange(identity);
   }
 
   /**
@@ -159,7 +152,10 @@ export class ControlServer {
   }
 
   /** Knows what carries TLS from before the handshake on. */
-  #carrying(server: tls.Server, accept: (socket: net.Socket) => void): tls.Server {
+  #carrying(identity: TlsIdentity, accept: (socket: net.Socket) => void): tls.Server {
+    const certificates = new ServerCertificates(identity);
+    this.#certificates.push(certificates);
+    const server = createTlsServer(certificates);
     server.on('connection', (socket: net.Socket) => {
       this.#carriers.add(socket);
       socket.once('close', () => this.#carriers.delete(socket));

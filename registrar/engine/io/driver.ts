@@ -5,12 +5,8 @@ import { ControlServer, type ControlPort } from './control-server.ts';
 import { Resolver, systemDns, type DnsQuestions } from './resolver.ts';
 import { RouteAsker } from './route-asker.ts';
 import { ConnectionCensus, FlowIds, type ConnectionLimits, type StreamFlow } from './sink.ts';
-import {
-  openFlow,
-  StreamListener,
-  type StreamContext,
-  type TlsIdentity,
-} from './stream-listener.ts';
+import { ServerCertificates, type TlsIdentity } from './server-certificates.ts';
+import { openFlow, StreamListener, type StreamContext } from './stream-listener.ts';
 import { UdpListener } from './udp-listener.ts';
 import { WebSocketListener } from './websocket-listener.ts';
 import type { Tap } from '../trace/tap.ts';
@@ -36,10 +32,7 @@ export type DriverOptions = {
   readonly tap?: Pick<Tap, 'input' | 'output'> | undefined;
 };
 
-type Closable = {
-  close(): Promise<void>;
-  readonly secureServer: { setSecureContext(identity: TlsIdentity): void } | undefined;
-};
+type Closable = { close(): Promise<void> };
 
 export class EngineDriver {
   readonly #engine: SansIoEngine;
@@ -48,6 +41,7 @@ export class EngineDriver {
   readonly #streamListeners: Closable[] = [];
   readonly #flows = new Map<FlowId, StreamFlow>();
   readonly #streams: StreamContext;
+  readonly #certificates: ServerCertificates | undefined;
   readonly #resolver: Resolver;
   readonly #control: ControlServer;
   readonly #routes: RouteAsker;
@@ -69,6 +63,8 @@ export class EngineDriver {
       limits: options.limits,
       flows: this.#flows,
     };
+    this.#certificates =
+      options.identity === undefined ? undefined : new ServerCertificates(options.identity);
     this.#control = new ControlServer(this.#feed);
     this.#routes = new RouteAsker(this.#feed, options.trustedAuthorities);
     const supported = new Set<Transport>(['udp', 'tcp', 'tls']);
@@ -90,7 +86,8 @@ export class EngineDriver {
 
   /** @throws the bind error (EADDRINUSE, EACCES, EADDRNOTAVAIL) */
   async listen(listener: Listener): Promise<void> {
-    const { identity, maxMessageBytes } = this.#options;
+    const { maxMessageBytes } = this.#options;
+    const certificates = this.#certificates;
     switch (listener.transport) {
       case 'udp':
         this.#udp.set(listener.id, await UdpListener.open(listener, this.#feed));
@@ -99,7 +96,9 @@ export class EngineDriver {
         this.#streamListeners.push(await StreamListener.open(listener, this.#streams, undefined));
         return;
       case 'tls':
-        this.#streamListeners.push(await StreamListener.open(listener, this.#streams, identity));
+        this.#streamListeners.push(
+          await StreamListener.open(listener, this.#streams, certificates),
+        );
         return;
       case 'ws':
       case 'wss':
@@ -107,7 +106,7 @@ export class EngineDriver {
           await WebSocketListener.open(
             listener,
             this.#streams,
-            listener.transport === 'wss' ? identity : undefined,
+            listener.transport === 'wss' ? certificates : undefined,
             maxMessageBytes,
           ),
         );
@@ -131,7 +130,7 @@ export class EngineDriver {
 
   /** Gives new TLS handshakes another certificate; connections that are up keep theirs. */
   exchangeIdentity(identity: TlsIdentity): void {
-    for (const listener of this.#streamListeners) listener.secureServer?.setSecureContext(identity);
+    this.#certificates?.exchange(identity);
   }
 
   /**
@@ -150,7 +149,7 @@ export class EngineDriver {
     this.#isClosed = true;
     clearTimeout(this.#timer);
     for (const flow of this.#flows.values()) flow.destroy();
-    const listeners: Pick<Closable, 'close'>[] = [...this.#udp.values(), ...this.#streamListeners];
+    const listeners: Closable[] = [...this.#udp.values(), ...this.#streamListeners];
     listeners.push(this.#control);
     this.#routes.close();
     await Promise.all(listeners.map((listener) => listener.close()));

@@ -5,7 +5,7 @@ import net from 'node:net';
 import path from 'node:path';
 import selfsigned from 'selfsigned';
 import { ConfigError } from '../../../core/errors.ts';
-import type { TlsIdentity } from './stream-listener.ts';
+import type { TlsIdentity } from './server-certificates.ts';
 
 const VALID_FOR_MS = 10 * 365 * 86_400_000;
 /** A certificate that ends within this time is made anew at the next start. */

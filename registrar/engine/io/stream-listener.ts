@@ -2,6 +2,7 @@
 import net from 'node:net';
 import tls from 'node:tls';
 import type { Endpoint, FlowId, Listener } from '../seam.ts';
+import type { ServerCertificates } from './server-certificates.ts';
 import type { ConnectionCensus, ConnectionLimits, FlowIds, InputSink, StreamFlow } from './sink.ts';
 
 /** What accepted and opened connections of one engine share. */
@@ -14,34 +15,31 @@ export type StreamContext = {
   readonly flows: Map<FlowId, StreamFlow>;
 };
 
-/** Certificate chain and private key, both in PEM. */
-export type TlsIdentity = { readonly cert: string; readonly key: string };
-
 const KEEP_ALIVE_MS = 45_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 
 export class StreamListener {
-  /** The TLS server whose certificate can be exchanged; undefined for plain TCP. */
-  readonly secureServer: tls.Server | undefined;
   readonly #server: net.Server;
 
   private constructor(server: net.Server) {
     this.#server = server;
-    this.secureServer = server instanceof tls.Server ? server : undefined;
   }
 
-  /** @throws the bind error (EADDRINUSE, EACCES, EADDRNOTAVAIL) */
+  /**
+   * @param certificates - undefined for plain TCP
+   * @throws the bind error (EADDRINUSE, EACCES, EADDRNOTAVAIL)
+   */
   static async open(
     listener: Listener,
     context: StreamContext,
-    identity: TlsIdentity | undefined,
+    certificates: ServerCertificates | undefined,
   ): Promise<StreamListener> {
     const accept = (socket: net.Socket): void => {
       acceptFlow(socket, listener, context);
     };
-    const server = identity === undefined ? net.createServer() : createTlsServer(identity);
+    const server = certificates === undefined ? net.createServer() : createTlsServer(certificates);
     countConnections(server, context);
-    server.on(identity === undefined ? 'connection' : 'secureConnection', accept);
+    server.on(certificates === undefined ? 'connection' : 'secureConnection', accept);
     await listen(server, listener.local);
     return new StreamListener(server);
   }
@@ -83,12 +81,12 @@ export function countConnections(
 }
 
 /** A TLS server that nobody can make wait for a handshake. */
-export function createTlsServer(identity: TlsIdentity): tls.Server {
+export function createTlsServer(certificates: ServerCertificates): tls.Server {
   const server = tls.createServer({
-    ...identity,
-    minVersion: 'TLSv1.2',
+    ...certificates.options,
     handshakeTimeout: CONNECT_TIMEOUT_MS,
   });
+  certificates.serve(server);
   server.on('tlsClientError', (_error, socket) => {
     socket.destroy();
   });

@@ -4,47 +4,38 @@ import https from 'node:https';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { Listener } from '../seam.ts';
-import {
-  countConnections,
-  listen,
-  type StreamContext,
-  type TlsIdentity,
-} from './stream-listener.ts';
+import type { ServerCertificates } from './server-certificates.ts';
+import { countConnections, listen, type StreamContext } from './stream-listener.ts';
 import type { StreamFlow } from './sink.ts';
 
 const SUBPROTOCOL = 'sip';
 const PING_INTERVAL_MS = 30_000;
 
 export class WebSocketListener {
-  /** The TLS server whose certificate can be exchanged; undefined for plain ws. */
-  readonly secureServer: https.Server | undefined;
   readonly #server: http.Server | https.Server;
   readonly #upgrader: WebSocketServer;
 
   private constructor(server: http.Server | https.Server, upgrader: WebSocketServer) {
     this.#server = server;
-    this.secureServer = server instanceof https.Server ? server : undefined;
     this.#upgrader = upgrader;
   }
 
   /**
+   * @param certificates - undefined for plain ws
    * @param maxMessageBytes - larger WebSocket messages close the connection with 1009
    * @throws the bind error (EADDRINUSE, EACCES, EADDRNOTAVAIL)
    */
   static async open(
     listener: Listener,
     context: StreamContext,
-    identity: TlsIdentity | undefined,
+    certificates: ServerCertificates | undefined,
     maxMessageBytes: number,
   ): Promise<WebSocketListener> {
     const { upgradeTimeoutMs } = context.limits;
     const server =
-      identity === undefined
+      certificates === undefined
         ? http.createServer(refusePlainRequest)
-        : https.createServer(
-            { ...identity, minVersion: 'TLSv1.2', handshakeTimeout: upgradeTimeoutMs },
-            refusePlainRequest,
-          );
+        : secureServer(certificates, upgradeTimeoutMs);
     countConnections(server, context);
     server.headersTimeout = server.requestTimeout = server.timeout = upgradeTimeoutMs;
     const upgrader = new WebSocketServer({
@@ -75,6 +66,15 @@ export class WebSocketListener {
       });
     });
   }
+}
+
+function secureServer(certificates: ServerCertificates, handshakeTimeout: number): https.Server {
+  const server = https.createServer(
+    { ...certificates.options, handshakeTimeout },
+    refusePlainRequest,
+  );
+  certificates.serve(server);
+  return server;
 }
 
 function offersSip(request: http.IncomingMessage): boolean {
