@@ -50,7 +50,7 @@ export const METHODS = [
 export const ALLOW =
   'INVITE, ACK, CANCEL, BYE, OPTIONS, MESSAGE, REGISTER, SUBSCRIBE, NOTIFY, INFO, UPDATE, REFER, PRACK';
 export const ALLOW_EVENTS = 'conference';
-export const SUPPORTED = '100rel, timer, replaces, norefersub, outbound';
+export const SUPPORTED = '100rel, timer, replaces, norefersub, path, outbound';
 
 const OPTION_TAGS: ReadonlySet<string> = new Set(SUPPORTED.split(', '));
 const DRAIN_RETRY_SECONDS = 10;

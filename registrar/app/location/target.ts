@@ -64,17 +64,23 @@ type Unreached = { readonly status: number; readonly isUnreachable: boolean };
 
 /** Whether another flow of the same device may be tried now: this one has failed, the device has not spoken. */
 export function isFlowFailure({ status, isUnreachable }: Unreached): boolean {
-  return isUnreachable || status === 408 || status === 430;
+  return isUnreachable || status === 408 || status === FLOW_FAILED;
 }
 
-/** The engine's own words for a device whose connection has closed; RFC 5626 section 5.3.1 calls it 430. */
-const CONNECTION_GONE: ReadonlySet<number> = new Set([410, 430]);
+/** RFC 5626 section 5.3.1. */
+const FLOW_FAILED = 430;
+/** The engine's own word for a device whose connection has closed, when it has registered without flows. */
+const GONE = 410;
 
-/** Forgets a device that cannot be reached any more: it had opened the only way to it, and that way is closed. */
+/**
+ * Forgets a device that cannot be reached any more: it had opened the only way to it, and that way is closed. For a
+ * device behind a proxy it is the proxy that says so, by 430.
+ */
 export function forgetWhenGone(
   location: Pick<Location, 'forget'>,
   binding: Binding,
   failure: Unreached,
 ): void {
-  if (failure.isUnreachable && CONNECTION_GONE.has(failure.status)) location.forget(binding);
+  const { status, isUnreachable } = failure;
+  if (status === FLOW_FAILED || (isUnreachable && status === GONE)) location.forget(binding);
 }

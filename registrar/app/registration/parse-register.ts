@@ -46,18 +46,18 @@ function contactsOf(header: string | undefined): RegisterRequest['contacts'] {
 }
 
 /**
- * The proxies between the device and us, as they wrote them (RFC 3327 section 5.3). A device writes none itself: one
- * that came without a proxy is left out.
+ * The proxies between the device and us, as they wrote them (RFC 3327 section 5.3); how many Vias there are says nothing
+ * of them, since some keep those to themselves.
  */
 function pathOf(request: SipRequest): string | undefined {
   const written = request.get('path') ?? '';
-  if (written.trim() === '' || splitList(needed(request, 'via')).length < 2) return undefined;
   return naming('Path', () => {
     if (written.length > MAX_PATH_CHARACTERS) throw malformed('Path', 'too long');
-    for (const element of splitList(written)) {
-      if (NameAddr.parse(element).uri.kind !== 'sip') throw malformed('Path', 'not a SIP URI');
+    const proxies = splitList(written.trim());
+    for (const proxy of proxies) {
+      if (NameAddr.parse(proxy).uri.kind !== 'sip') throw malformed('Path', 'not a SIP URI');
     }
-    return written;
+    return proxies.length === 0 ? undefined : proxies.join(', ');
   });
 }
 

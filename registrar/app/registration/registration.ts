@@ -1,4 +1,4 @@
-/** REGISTER: who is where (RFC 3261 section 10.3, RFC 5626 section 6). */
+/** REGISTER: who is where, and by what way (RFC 3261 section 10.3, RFC 5626 section 6, RFC 3327, RFC 3608). */
 import { ParseError, RefusedError } from '../../../core/errors.ts';
 import { splitList } from '../../../core/sip/grammar.ts';
 import { NameAddr } from '../../../core/sip/name-addr.ts';
@@ -41,13 +41,27 @@ export function installRegistration(
     const isOutbound =
       isOutboundWanted &&
       bindings.some(({ callId, regId }) => regId !== undefined && callId === register.callId);
-    const headers = headersFor(bindings, nowMs);
-    // RFC 3327 section 5.3: the device and the proxies see what was understood.
-    if (register.path !== undefined) headers['Path'] = register.path;
-    if (isOutbound) Object.assign(headers, outboundHeaders(register.transport));
+    const headers = { ...headersFor(bindings, nowMs), ...routeHeaders(request, register.path) };
+    if (isOutbound) Object.assign(headers, outboundHeaders(request, register.transport));
     response.send(200, { headers });
     return true;
   });
+
+  /**
+   * Path: what was understood, for a device that knows what it is; it is kept for the others as well, whose proxies want
+   * to be passed all the same (RFC 3327 section 5.3). Service-Route: how the operator wants to be reached (RFC 3608
+   * section 6.3).
+   */
+  const routeHeaders = (request: SipRequest, path: string | undefined): SipHeaders => {
+    const { serviceRoutes } = config.registration;
+    const isPathKnown = path !== undefined && listsToken(request.get('supported'), 'path');
+    return {
+      ...(isPathKnown ? { Path: path } : {}),
+      ...(serviceRoutes.length > 0
+        ? { 'Service-Route': serviceRoutes.map(bracketed).join(', ') }
+        : {}),
+    };
+  };
 
   const registered = async (
     response: SipResponse,
@@ -69,8 +83,13 @@ export function installRegistration(
  * Only the proxy that the device speaks to writes `ob` into its Path.
  */
 function keepsFlow(request: SipRequest): boolean {
-  const { length } = elementsOf(request.get('via'));
-  return length < 2 || elementsOf(request.get('path')).some(isOutboundPath);
+  return isDirect(request) || elementsOf(request.get('path')).some(isOutboundPath);
+}
+
+/** No proxy has written itself into it. */
+function isDirect(request: SipRequest): boolean {
+  const isAlone = elementsOf(request.get('via')).length < 2;
+  return isAlone && elementsOf(request.get('path')).length === 0;
 }
 
 function isOutboundPath(path: string): boolean {
@@ -113,12 +132,18 @@ function headersFor(bindings: readonly Binding[], nowMs: number): SipHeaders {
 
 /**
  * RFC 5626: its reg-id was understood (section 6), and by when it should send a double CRLF (section 5.4). By UDP the
- * way through a NAT is shorter: there a device keeps to the half minute of section 4.4, with STUN.
+ * way through a NAT is shorter: there a device keeps to the half minute of section 4.4, with STUN. The flow of a device
+ * behind a proxy ends there, and it is the proxy's to say how long it lasts.
  */
-function outboundHeaders(transport: Transport): SipHeaders {
+function outboundHeaders(request: SipRequest, transport: Transport): SipHeaders {
   const headers: SipHeaders = { Require: 'outbound' };
-  if (transport !== 'udp') headers['Flow-Timer'] = String(FLOW_TIMER_SECONDS);
+  const isOurs = transport !== 'udp' && isDirect(request);
+  if (isOurs) headers['Flow-Timer'] = String(FLOW_TIMER_SECONDS);
   return headers;
+}
+
+function bracketed(uri: string): string {
+  return `<${uri}>`;
 }
 
 function contactOf(binding: Binding, nowMs: number): string {

@@ -384,6 +384,26 @@ describe('configuration', () => {
     });
   });
 
+  it('takes only URIs of loose routers for Service-Route', () => {
+    const edges = ['sip:192.0.2.1:5060;transport=tcp;lr', 'sips:edge.example.org;lr'];
+    const registration = (...uris: readonly string[]): ConfigSources => ({
+      file: write(`[registration]\nserviceRoutes = ${JSON.stringify(uris)}\n`),
+      environment: {},
+    });
+    assert.deepEqual(loadConfig(registration(...edges)).registration.serviceRoutes, edges);
+    for (const wrong of [
+      'sip:192.0.2.1',
+      '<sip:192.0.2.1;lr>',
+      'sip:192.0.2.1;lr?Route=x',
+      'tel:+4930;lr',
+      'edge.example.org',
+      'sip:a b;lr',
+      `sip:${'a'.repeat(500)}@h;lr`,
+    ]) {
+      assert.match(messageOf(registration(wrong)), /registration\.serviceRoutes\.0 /, wrong);
+    }
+  });
+
   it('does not mind the variables of the softphone', () => {
     assert.ok(loadConfig({ environment: { PARLEY_PHONE_PASSWORD: 'x', PATH: '/bin' } }));
   });

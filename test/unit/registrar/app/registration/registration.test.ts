@@ -33,6 +33,7 @@ describe('REGISTER (RFC 3261 section 10.3)', () => {
   let storeFailure: Error | undefined;
   let told: string[];
   let handle: Middleware | undefined;
+  let serviceRoutes: string[];
 
   beforeEach(() => {
     clock = manualClock();
@@ -40,6 +41,7 @@ describe('REGISTER (RFC 3261 section 10.3)', () => {
     written = [];
     told = [];
     storeFailure = undefined;
+    serviceRoutes = [];
     const rows: BindingRows = {
       write: (changes) => {
         if (storeFailure !== undefined) return Promise.reject(storeFailure);
@@ -70,7 +72,7 @@ describe('REGISTER (RFC 3261 section 10.3)', () => {
     const requests = new RequestRouter({ srf, domain, log: nullLog });
     const account = { nickname: 'alice', spelling: 'alice', displayName: '', createdAtMs: 0 };
     const authenticator = { authenticate: () => Promise.resolve(account) };
-    const config = { registration: POLICY } as Config;
+    const config = { registration: { ...POLICY, serviceRoutes } } as unknown as Config;
     installRegistration({ requests, authenticator, domain, config, clock }, location);
   });
 
@@ -178,7 +180,8 @@ describe('REGISTER (RFC 3261 section 10.3)', () => {
     const Contact = '<sip:a@192.0.2.9>';
 
     it('keeps it for requests to the device, and shows what it has understood', async () => {
-      const { headers } = await register({ Contact, Path, Via: twoVias });
+      const Supported = 'outbound, path';
+      const { headers } = await register({ Contact, Path, Via: twoVias, Supported });
       assert.equal(headers['Path'], Path);
       const [binding] = location.bindingsOf('alice');
       assert.ok(binding);
@@ -194,10 +197,37 @@ describe('REGISTER (RFC 3261 section 10.3)', () => {
       assert.deepEqual(routeOf(direct), {});
     });
 
-    it('takes none from a device that speaks to us itself', async () => {
-      const { headers } = await register({ Contact, Path });
-      assert.equal(headers['Path'], undefined);
+    it('keeps it for a device that does not know of it, and says nothing of it then', async () => {
+      const { status, headers } = await register({ Contact, Path, Via: twoVias });
+      assert.deepEqual([status, headers['Path']], [200, undefined]);
+      assert.equal(location.bindingsOf('alice')[0]?.path, Path);
+    });
+
+    it('believes a proxy that keeps the Via of the device to itself', async () => {
+      await register({ Contact, Path: ` ${Path} , ` });
+      assert.equal(location.bindingsOf('alice')[0]?.path, Path);
+      await register({ Contact, Path: ' , ', CSeq: '2 REGISTER' });
       assert.equal(location.bindingsOf('alice')[0]?.path, undefined);
+    });
+
+    it('leaves it to the proxy how long its flow lasts, and asks for reg-id only what it can keep', async () => {
+      const flow = { Contact: `${Contact};reg-id=1;+sip.instance="<urn:uuid:1>"` };
+      const Supported = 'path, outbound';
+      let sequence = 0;
+      const of = async (path: string, Via: string): Promise<unknown[]> => {
+        const CSeq = `${++sequence} REGISTER`;
+        const { status, headers } = await register(
+          { ...flow, Supported, CSeq, Path: path, Via },
+          { transport: 'tcp' },
+        );
+        return [status, headers['Require'], headers['Flow-Timer']];
+      };
+      const oneVia = 'SIP/2.0/TCP p1;branch=z9hG4bK1';
+      assert.deepEqual(await of(Path, oneVia), [439, undefined, undefined]);
+      assert.deepEqual(location.bindingsOf('alice'), []);
+      const outbound = '<sip:token@p1;lr;ob>';
+      assert.deepEqual(await of(outbound, oneVia), [200, 'outbound', undefined]);
+      assert.deepEqual(await of(outbound, twoVias), [200, 'outbound', undefined]);
     });
 
     it('names what is wrong with it', async () => {
@@ -208,6 +238,17 @@ describe('REGISTER (RFC 3261 section 10.3)', () => {
       }
       assert.deepEqual(location.bindingsOf('alice'), []);
     });
+  });
+
+  it('tells the way for other requests that the operator wants (RFC 3608)', async () => {
+    const of = async (headers: Readonly<Record<string, string>>): Promise<string | undefined> =>
+      (await register(headers)).headers['Service-Route'];
+    assert.equal(await of({ Contact: '<sip:a@h>' }), undefined);
+    serviceRoutes.push('sip:p1;lr', 'sip:p2:5070;transport=tcp;lr');
+    const way = '<sip:p1;lr>, <sip:p2:5070;transport=tcp;lr>';
+    assert.equal(await of({ Contact: '<sip:a@h>', CSeq: '2 REGISTER' }), way);
+    assert.equal(await of({ CSeq: '3 REGISTER' }), way);
+    assert.equal(await of({ Contact: '<sip:a@h>;expires=1', CSeq: '4 REGISTER' }), undefined);
   });
 
   it('reads a lifetime that is nonsense as an hour', async () => {
