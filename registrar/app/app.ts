@@ -23,7 +23,7 @@ import { installRooms } from './rooms/rooms.ts';
 import type { Srf } from './srf.ts';
 import type { Store } from './store/store.ts';
 import { speedUpSrf } from './srf-speed.ts';
-import { disconnect, keepBytes, MAX_FRAME_BYTES_OF_DRACHTIO } from './wire.ts';
+import { caughtUp, disconnect, keepBytes, MAX_FRAME_BYTES_OF_DRACHTIO } from './wire.ts';
 
 export type AppOptions = {
   readonly config: Config;
@@ -176,7 +176,8 @@ async function connect(srf: Srf, options: AppOptions): Promise<void> {
     }, connectTimeoutMs);
   });
   try {
-    await Promise.race([connected, expired]);
+    // Whoever calls at once must not meet an engine that knows of no application yet.
+    await Promise.race([connected.then(() => caughtUp(srf)), expired]);
   } catch (cause) {
     disconnect(srf);
     const reason = cause instanceof Error ? cause.message : String(cause);

@@ -160,7 +160,27 @@ export function disconnect(srf: Srf): void {
   for (const socket of mapServer.keys()) socket.end();
 }
 
-type Agent = { readonly wp: WireProtocol; readonly mapServer: ReadonlyMap<Socket, unknown> };
+/**
+ * Resolves when the engine has dealt with all that was sent before on the first connection, such as the routes that
+ * drachtio-srf sends when it has connected, and does not wait for.
+ *
+ * @throws ControlError `engine.closed` when there is no connection
+ */
+export function caughtUp(srf: Srf): Promise<void> {
+  const { wp, mapServer } = agentOf(srf);
+  const [entry] = mapServer;
+  if (entry === undefined)
+    throw new ControlError('engine.closed', 'the SIP engine is not connected');
+  const [socket, { pendingRequests }] = entry;
+  return new Promise((resolve) => {
+    pendingRequests.set(wp.send(socket, 'ping'), resolve);
+  });
+}
+
+type Agent = {
+  readonly wp: WireProtocol;
+  readonly mapServer: ReadonlyMap<Socket, { readonly pendingRequests: Map<string, () => void> }>;
+};
 
 function agentOf(srf: Srf): Agent {
   return (srf as unknown as { app: { client: Agent } }).app.client;

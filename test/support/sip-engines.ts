@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Drachtio from 'drachtio-srf';
 import type { Dialog, Middleware, SipRequest, SipResponse, Srf } from '../../registrar/app/srf.ts';
-import { disconnect } from '../../registrar/app/wire.ts';
+import { caughtUp, disconnect } from '../../registrar/app/wire.ts';
 import { startEngine } from '../../registrar/engine/public.ts';
 import type { PeerEndpoint } from './sip-peer.ts';
 
@@ -151,7 +151,7 @@ export class PlainApplication {
     srf.connect({ host, port: controlPort, secret });
     const places = await connected;
     // The routes follow the handshake; the engine has them when it answers what was sent after them.
-    await answerOfPing(srf);
+    await caughtUp(srf);
     return new PlainApplication(srf, places.split(','));
   }
 
@@ -184,19 +184,4 @@ export class PlainApplication {
   close(): void {
     disconnect(this.srf);
   }
-}
-
-type Agent = {
-  readonly mapServer: ReadonlyMap<object, { pendingRequests: Map<string, () => void> }>;
-  readonly wp: { send(socket: object, text: string): string };
-};
-
-function answerOfPing(srf: PlainSrf): Promise<void> {
-  const { mapServer, wp } = (srf as unknown as { app: { client: Agent } }).app.client;
-  const [entry] = mapServer;
-  assert.ok(entry, 'not connected');
-  const [socket, { pendingRequests }] = entry;
-  return new Promise((resolve) => {
-    pendingRequests.set(wp.send(socket, 'ping'), resolve);
-  });
 }

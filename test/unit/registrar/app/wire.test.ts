@@ -8,6 +8,7 @@ import { nullLog } from '../../../../core/log.ts';
 import { sendRequest } from '../../../../registrar/app/srf.ts';
 import type { SipRequest, SipResponse, Srf } from '../../../../registrar/app/srf.ts';
 import {
+  caughtUp,
   disconnect,
   FrameReader,
   fromBytes,
@@ -128,6 +129,34 @@ describe('drachtio-srf over the transparent wire', () => {
     socket.destroy();
     server.close();
     await once(server, 'close');
+  });
+
+  it('tells when the engine has dealt with what was sent before, and not sooner', async () => {
+    srf.use('options', () => undefined);
+    let isCaughtUp = false;
+    const caught = caughtUp(srf).then(() => (isCaughtUp = true));
+    const route = await nextFrame();
+    assert.match(route.toString(), /\|route\|options$/);
+    const ping = await nextFrame();
+    assert.match(ping.toString(), /\|ping$/);
+    send(`2|response|${idOf(route)}|OK`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.equal(isCaughtUp, false);
+    send(`3|response|${idOf(ping)}|OK|pong`);
+    await caught;
+  });
+
+  it('says so when there is no engine to catch up', async () => {
+    disconnect(srf);
+    for (;;) {
+      try {
+        void caughtUp(srf);
+      } catch (error) {
+        assert.ok(error instanceof ControlError && error.code === 'engine.closed');
+        return;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
   });
 
   it('brings a body of all byte values to the application and back out', async () => {
