@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { LOG_LEVELS } from '../core/log.ts';
 import { applications, checkApplications } from './applications.ts';
 import { checkListeners, listener } from './listeners.ts';
-import { address, port, routeUri, type ConfigFault } from './values.ts';
+import { address, fileName, port, routeUri, type ConfigFault } from './values.ts';
 
 const seconds = (min: number, max: number): z.ZodInt => z.int().min(min).max(max);
 const name = z.string().min(1).max(253);
@@ -33,6 +33,10 @@ const tls = z.strictObject({
   /** PEM, the whole chain; with its key, or neither: then a self-signed certificate is made and kept in the data folder. */
   certificateFile: z.string().min(1).optional(),
   keyFile: z.string().min(1).optional(),
+  /** Further ones, for clients that ask for a name which one of them has; the first of all is for all other clients. */
+  certificates: z
+    .array(z.strictObject({ certificateFile: fileName, keyFile: fileName }))
+    .default([]),
   /** PEM; who else may vouch for servers that we connect to. */
   authoritiesFile: z.string().min(1).optional(),
   /** SIP over WebSocket (RFC 7118), plain and by TLS; absent: not served. */
