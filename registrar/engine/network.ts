@@ -28,6 +28,7 @@ import type { Kernel } from './kernel.ts';
 import { RequestBudget, Shortage, TokenBucket } from './overload.ts';
 import type { HeaderLine } from './template.ts';
 import { encodeReceived } from './text.ts';
+import type { ClientTransaction } from './transaction/client.ts';
 import { ServerTransaction } from './transaction/server.ts';
 import type { Hop } from './transport/flow.ts';
 import type { MessageSink } from './transport/transports.ts';
@@ -130,14 +131,21 @@ export class Network implements MessageSink {
     }
     this.#kernel.counters.responsesReceived.add(String(message.statusCode));
     const transaction = this.#kernel.client(clientTransactionKey(message));
-    if (transaction !== undefined) {
-      // RFC 3261 §8.1.3.3: what we sent ourselves had one Via, and so has what is meant for us.
-      if (!transaction.isForwarded && message.hasSeveralVias) {
-        this.#kernel.counters.refusals.add('misroutedResponse');
-      } else transaction.receive({ message, hop });
-    } else if (!this.#parts.proxy.forwardResponse(message)) {
+    if (this.#isMisrouted(message, transaction)) {
+      this.#kernel.counters.refusals.add('misroutedResponse');
+    } else if (transaction !== undefined) transaction.receive({ message, hop });
+    else if (!this.#parts.proxy.forwardResponse(message)) {
       this.#kernel.counters.refusals.add('strayResponse');
     }
+  }
+
+  /**
+   * RFC 3261 §18.1.2: the top Via of what is meant for us is ours; §8.1.3.3: and the only one, when we sent the request
+   * ourselves.
+   */
+  #isMisrouted(message: SipMessage, transaction: ClientTransaction | undefined): boolean {
+    if (transaction?.isForwarded === false && message.hasSeveralVias) return true;
+    return !this.#kernel.transports.isOwnVia(message.topVia());
   }
 
   #request(message: SipMessage, hop: Hop): void {

@@ -10,14 +10,12 @@ import { remoteTrace } from '../control/report.ts';
 import type { Kernel } from '../kernel.ts';
 import { encodeResponse } from '../response.ts';
 import { sipUri, type Router } from '../router.ts';
-import { TRANSPORTS } from '../seam.ts';
 import { templateHeaders, type HeaderLine } from '../template.ts';
 import { encodeForwardedResponse, encodeReceived } from '../text.ts';
 import type { ReceivedResponse } from '../transaction/client.ts';
 import type { ServerTransaction, ServerUser } from '../transaction/server.ts';
 import type { Hop } from '../transport/flow.ts';
-import { canonicalAddress } from '../transport/address.ts';
-import { defaultPort, endpointOf, targetOf } from '../transport/target.ts';
+import { endpointOf, targetOf } from '../transport/target.ts';
 import type { UasRequest } from '../uas/uas-request.ts';
 import type { Uas } from '../uas/uas.ts';
 import { bestResult, otherChallenges, type BranchResult } from './best-response.ts';
@@ -357,13 +355,7 @@ export class Proxy {
       return { ...refusal, text: refusal.status === 483 ? TOO_MANY_HOPS : BAD_EXTENSION };
     }
     const { transports } = this.#engine.kernel;
-    const isOwn = ({ host, port, transport }: Via): boolean => {
-      const known = TRANSPORTS.find((name) => name.toUpperCase() === transport) ?? 'udp';
-      return transports.isOwn({
-        address: canonicalAddress(host),
-        port: port ?? defaultPort(known),
-      });
-    };
+    const isOwn = (via: Via): boolean => transports.isOwnVia(via);
     if (isLoop(message, isOwn)) return { status: 482, text: LOOP };
     return breadthOf(message) === 0 ? { status: 440, text: TOO_BROAD } : undefined;
   }

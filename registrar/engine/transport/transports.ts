@@ -3,13 +3,23 @@
 import type { Log } from '../../../core/log.ts';
 import { StreamFramer } from '../../../core/sip/stream-framer.ts';
 import type { MessageLimits } from '../../../core/sip/message.ts';
+import type { Via } from '../../../core/sip/via.ts';
 import type { EngineCounters } from '../counters.ts';
 import type { EngineTimers } from '../options.ts';
-import type { Endpoint, EngineInput, EngineOutput, FlowId, Listener, Transport } from '../seam.ts';
+import {
+  TRANSPORTS,
+  type Endpoint,
+  type EngineInput,
+  type EngineOutput,
+  type FlowId,
+  type Listener,
+  type Transport,
+} from '../seam.ts';
 import type { TimerHandle, TimerOwner } from '../timers.ts';
-import { endpointKey, nearness } from './address.ts';
+import { canonicalAddress, endpointKey, nearness } from './address.ts';
 import { Flow, type Hop } from './flow.ts';
 import { isStun, stunAnswer } from './stun.ts';
+import { defaultPort } from './target.ts';
 
 const CRLF = Buffer.from('\r\n');
 const PING_LENGTH = 4;
@@ -83,6 +93,12 @@ export class Transports implements TimerOwner {
   /** True when address and port are one of our own listeners. */
   isOwn(endpoint: Endpoint): boolean {
     return this.#ownEndpoints.has(endpointKey(endpoint));
+  }
+
+  /** True when this Via names one of our listeners, as all do that we write (RFC 3261 §18.1.1). */
+  isOwnVia({ host, port, transport }: Via): boolean {
+    const known = TRANSPORTS.find((name) => name.toUpperCase() === transport) ?? 'udp';
+    return this.isOwn({ address: canonicalAddress(host), port: port ?? defaultPort(known) });
   }
 
   /** The listener to speak from; `undefined` when none has this transport and address family. */

@@ -524,12 +524,17 @@ describe('engine: requests of applications', () => {
     lab.assertIdle();
   });
 
-  it('drops responses that carry the Via of somebody else as well (RFC 3261 §8.1.3.3)', () => {
+  it('drops responses with the Via of somebody else, below ours or instead of it (RFC 3261 §8.1.3.3, §18.1.2)', () => {
     application.command('sip||', INVITE);
     const invite = bob.expect(/^INVITE/);
     const via = invite.header('Via') ?? '';
     const foreign = 'SIP/2.0/UDP 10.0.0.1;branch=z9hG4bKother';
-    for (const vias of [[`Via: ${via}, ${foreign}`], [`Via: ${via}`, `v: ${foreign}`]]) {
+    for (const vias of [
+      [`Via: ${via}, ${foreign}`],
+      [`Via: ${via}`, `v: ${foreign}`],
+      [`Via: ${via.replace('127.0.0.1:5060', '127.0.0.1:5066')}`],
+      [`Via: ${via.replace('127.0.0.1:5060', '10.0.0.1:5060')}`],
+    ]) {
       bob.send(
         sip([
           'SIP/2.0 180 Ringing',
@@ -542,7 +547,7 @@ describe('engine: requests of applications', () => {
       );
     }
     application.expectNothing();
-    assert.equal(lab.engine.stats().counters.refusals['misroutedResponse'], 2);
+    assert.equal(lab.engine.stats().counters.refusals['misroutedResponse'], 4);
     bob.respond(invite, '180 Ringing');
     application.expect('sip', /180/);
     bob.respond(invite, '486 Busy Here');
