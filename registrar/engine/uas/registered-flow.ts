@@ -20,7 +20,8 @@ export function noteRegisteredFlow(
   hop: Hop,
 ): void {
   const isRegister = request.method === 'REGISTER';
-  if (isRegister && hop.flow !== undefined) noteFlowTimer(hop.flow, response);
+  const isDirect = request.headerValues('Via').length === 1;
+  if (isRegister && isDirect && hop.flow !== undefined) noteFlowTimer(hop.flow, response);
   for (const contact of request.contacts) {
     const { uri } = contact;
     if (uri.kind !== 'sip') continue;
@@ -37,7 +38,7 @@ export function noteRegisteredFlow(
 }
 
 /**
- * Flow-Timer in the answer: the device shows within that time that it is there. A WebSocket is watched by its own pings
+ * Flow-Timer in the answer to a device that speaks to us itself: it shows within that time that it is there. A WebSocket is watched by its own pings
  * instead, because browsers can send no double CRLF (RFC 7118 §6).
  */
 function noteFlowTimer(flow: Flow, response: SipMessage): void {

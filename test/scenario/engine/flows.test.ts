@@ -153,7 +153,7 @@ describe('engine: connections', () => {
       assert.equal(giveUps(), 1);
     });
 
-    it('are left alone without that header, after the registration has ended, and on a WebSocket', () => {
+    it('are left alone without it, after the registration, on a WebSocket, and between proxies', () => {
       const plain = lab.streamPeer(41_000);
       register(plain, contact, [`Contact: ${contact};expires=3600`]);
       const left = lab.streamPeer(41_001);
@@ -163,14 +163,26 @@ describe('engine: connections', () => {
       const web = lab.streamPeer(41_002, 'ws');
       const outbound = `${CONTACT};+sip.instance="<urn:uuid:1>";reg-id=1`;
       register(web, outbound, [`Contact: ${outbound};expires=3600`, 'Flow-Timer: 120'], 'web');
+      const proxy = lab.streamPeer(41_003);
+      const behind = contact.replace(':1111', ':3333');
+      const forwarded = requestFrom(proxy, 'REGISTER', {
+        contact: behind,
+        callId: 'behind',
+        headers: ['Via: SIP/2.0/TCP 192.0.2.9;branch=z9hG4bKdevice'],
+      });
+      proxy.send(forwarded);
+      application.respond(application.expect('sip').fields[8] ?? '', '200 OK', [
+        `Contact: ${behind};expires=3600`,
+        'Flow-Timer: 120',
+      ]);
       for (const value of ['0', 'x', '-1']) {
         const odd = lab.streamPeer(41_100);
         register(odd, contact, [`Contact: ${contact};expires=3600`, `Flow-Timer: ${value}`], value);
       }
       lab.advance(200_000);
       assert.deepEqual(
-        [plain, left, web].map(({ isClosed }) => isClosed),
-        [false, false, false],
+        [plain, left, web, proxy].map(({ isClosed }) => isClosed),
+        [false, false, false, false],
       );
       assert.equal(giveUps(), undefined);
     });
