@@ -1,19 +1,22 @@
 /**
  * The signalling side: what a message, a registration and a call cost in processor time, and how many a second go.
  *
- *     npm run bench:sip -- [--seconds 6] [--only engine,register,call] [--minutes 10]
+ *     npm run bench:sip -- [--seconds 6] [--only start,engine,register,call] [--minutes 10]
  *
  * The whole switch, with store, digest and relay, is a process of its own and is measured by the kernel's books; the
  * load comes from this process. The engine alone is measured in this process, without sockets. With `--minutes` the
- * switch gets half the target load for so long, and its memory is printed as it goes.
+ * switch gets half the target load for so long; its memory is printed each minute, and in the end whether it is flat.
  */
 
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -43,13 +46,13 @@ const MIB = 1024 * 1024;
 const TARGETS = {
   engine: { perSecond: 40_000, cpuMs: 1 / 40 },
   register: { perSecond: 3000, cpuMs: 0.37 },
-  call: { perSecond: 500, cpuMs: 1.7 },
+  call: { perSecond: 500, cpuMs: 1.7, p99Ms: 10 },
 } as const;
 
 const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '6' },
-    only: { type: 'string', default: 'parser,engine,memory,options,register,call' },
+    only: { type: 'string', default: 'start,parser,engine,memory,options,register,call' },
     minutes: { type: 'string' },
     switch: { type: 'boolean', default: false },
   },
@@ -102,22 +105,34 @@ async function runSwitch(): Promise<void> {
     const nickname = `u${index}`;
     await running.context.accounts.add({ nickname, password: `p${index}` });
   }
+  process.on('message', () => {
+    void running.counters().then((counters) => process.send?.(counters?.refusals ?? {}));
+  });
   print(String(running.listeners.find(({ transport }) => transport === 'udp')?.port));
   process.stdin.resume();
   await once(process.stdin, 'end');
+  process.disconnect();
   await running.stop();
   await rm(dataFolder, { recursive: true });
 }
 
-type Switch = { readonly pid: number; readonly load: SipLoad; stop(): Promise<void> };
+type Counts = Readonly<Record<string, number>>;
+
+type Switch = {
+  readonly pid: number;
+  readonly load: SipLoad;
+  /** What the engine has refused since it began, by reason. */
+  refusals(): Promise<Counts>;
+  stop(): Promise<void>;
+};
 
 async function startSwitchProcess(): Promise<Switch> {
-  // The same room for young objects as `npm start` gives.
-  const flags = ['--max-semi-space-size=32', ...process.execArgv];
-  const child = spawn(process.execPath, [...flags, import.meta.filename, '--switch'], {
-    stdio: ['pipe', 'pipe', 'inherit'],
+  const child = spawn(process.execPath, [...process.execArgv, import.meta.filename, '--switch'], {
+    stdio: ['pipe', 'pipe', 'inherit', 'ipc'],
   });
-  const [line] = (await once(child.stdout, 'data')) as [Buffer];
+  const { stdin, stdout, pid = 0 } = child;
+  if (stdin === null || stdout === null) throw new Error('the switch has no pipes');
+  const [line] = (await once(stdout, 'data')) as [Buffer];
   const load = await SipLoad.open({
     server: { host: HOST, port: Number(line.toString()) },
     domain: DOMAIN,
@@ -127,51 +142,205 @@ async function startSwitchProcess(): Promise<Switch> {
   });
   await load.registerAll();
   return {
-    pid: child.pid ?? 0,
+    pid,
     load,
+    refusals: async () => {
+      child.send('refusals');
+      const [refusals] = (await once(child, 'message')) as [Counts];
+      return refusals;
+    },
     stop: async () => {
       load.close();
-      child.stdin.end();
+      stdin.end();
       await once(child, 'exit');
     },
   };
 }
 
-type Measured = LoadResult & { readonly cpuMs: number };
+type Measured = LoadResult & { readonly cpuMs: number; readonly refusals: Counts };
 
-async function measured(pid: number, run: () => Promise<LoadResult>): Promise<Measured> {
-  const before = cpuTimeNs(pid);
+async function measured(under: Switch, run: () => Promise<LoadResult>): Promise<Measured> {
+  const refusedBefore = await under.refusals();
+  const before = cpuTimeNs(under.pid);
   const result = await run();
-  return { ...result, cpuMs: (cpuTimeNs(pid) - before) / 1e6 / Math.max(1, result.done) };
+  const cpuMs = (cpuTimeNs(under.pid) - before) / 1e6 / Math.max(1, result.done);
+  return { ...result, cpuMs, refusals: difference(await under.refusals(), refusedBefore) };
 }
 
-function noteOf({ failed, p50Ms, p99Ms, maxLagMs }: LoadResult): string {
+function difference(after: Counts, before: Counts): Counts {
+  const changed = Object.entries(after).map(
+    ([name, count]) => [name, count - (before[name] ?? 0)] as const,
+  );
+  return Object.fromEntries(changed.filter(([, count]) => count !== 0));
+}
+
+/** What failed, as the load saw it and as the engine counted it. */
+function failuresOf({ failed, failures, refusals }: Measured): string {
+  if (failed === 0) return 'failed 0';
+  const list = (counts: Counts): string =>
+    Object.entries(counts)
+      .map(([name, count]) => `${name}: ${count}`)
+      .join(', ');
+  return `failed ${failed} (${list(failures)}; engine: ${list(refusals) || 'nothing refused'})`;
+}
+
+function delaysOf({ p50Ms, p99Ms, p99LagMs, maxLagMs }: Measured): string {
   const answer = `answer p50 ${p50Ms.toFixed(1)}, p99 ${p99Ms.toFixed(1)} ms`;
-  const late = maxLagMs > 50 ? `; generator late by ${maxLagMs.toFixed(0)} ms` : '';
-  return `failed ${failed}; ${answer}${late}`;
+  return `${answer}; generator late p99 ${p99LagMs.toFixed(1)}, most ${maxLagMs.toFixed(0)} ms`;
 }
 
-/** As many as go; then half the target, where the delay is measured. */
+type Target = { readonly perSecond: number; readonly cpuMs: number; readonly p99Ms?: number };
+
+/** As many as go. */
 async function benchWork(
   under: Switch,
   kind: Kind,
   name: string,
-  target?: { perSecond: number; cpuMs: number },
-): Promise<void> {
-  const { pid, load } = under;
+  target?: Target,
+): Promise<Measured> {
+  const { load } = under;
   const seconds = Number(values.seconds);
   await load.asMany(kind, 20, WARM_UP_SECONDS);
-  const most = await measured(pid, () => load.asMany(kind, 100, seconds));
-  printRow({ work: `${name}, as many as go`, ...most, target, note: noteOf(most) });
-  if (target === undefined) return;
-  for (const [share, text] of [
-    [1, 'at the target rate'],
-    [0.5, 'at half the target rate'],
-  ] as const) {
-    const rate = target.perSecond * share;
-    const part = await measured(pid, () => load.atRate(kind, rate, seconds));
-    printRow({ work: `${name}, ${text}`, ...part, target, note: noteOf(part) });
+  const most = await measured(under, () => load.asMany(kind, 100, seconds));
+  const { p50Ms, p99Ms } = most;
+  const answer = `answer p50 ${p50Ms.toFixed(1)}, p99 ${p99Ms.toFixed(1)} ms`;
+  printRow({
+    work: `${name}, 100 at a time`,
+    ...most,
+    target,
+    note: `${failuresOf(most)}; ${answer}`,
+  });
+  return most;
+}
+
+/** The highest rate that goes without a failure, and the delay at half the target rate. */
+async function benchRates(under: Switch, kind: Kind, name: string, target: Target): Promise<void> {
+  const most = await benchWork(under, kind, name, target);
+  const { load } = under;
+  const seconds = Number(values.seconds);
+  const half = await measured(under, () => load.atRate(kind, target.perSecond / 2, seconds));
+  const wanted = target.p99Ms === undefined ? '' : `; p99 wanted ${target.p99Ms} ms`;
+  printRow({
+    work: `${name}, half the target rate`,
+    ...half,
+    target,
+    note: `${failuresOf(half)}; ${delaysOf(half)}${wanted}`,
+  });
+  const { best, failing } = await highestRate(target.perSecond, most.perSecond, (rate) =>
+    measured(under, () => load.atRate(kind, rate, seconds)),
+  );
+  const above =
+    failing === undefined ? '' : `; at ${Math.round(failing.rate)}/s ${failuresOf(failing.part)}`;
+  if (best !== undefined) {
+    const note = `${failuresOf(best.part)}; ${delaysOf(best.part)}${above}`;
+    printRow({ work: `${name}, without failure`, ...best.part, target, note });
+  } else print(`${`${name}, without failure`.padEnd(44)} no rate that was tried${above}`);
+  const sustained = best?.part.perSecond ?? 0;
+  const ratio = (sustained / target.perSecond).toFixed(2);
+  print(`${''.padEnd(44)} ${Math.round(sustained)}/s of ${target.perSecond}/s wanted: ${ratio}`);
+}
+
+type Tried = { readonly rate: number; readonly part: Measured };
+
+const RATE_STEP = 1.25;
+const MAX_STEPS = 4;
+/** Of the rate that was asked for: what is less has not been sustained, even if nothing failed. */
+const LEAST_SHARE = 0.97;
+
+/**
+ * The target, and from there up until something fails or the most that ever went is near; or down until nothing fails.
+ */
+async function highestRate(
+  target: number,
+  mostPerSecond: number,
+  attempt: (rate: number) => Promise<Measured>,
+): Promise<{ best: Tried | undefined; failing: Tried | undefined }> {
+  let best: Tried | undefined;
+  let failing: Tried | undefined;
+  let rate = target;
+  for (let step = 0; step < MAX_STEPS; step++) {
+    const tried = { rate, part: await attempt(rate) };
+    const isClean = tried.part.failed === 0 && tried.part.perSecond >= rate * LEAST_SHARE;
+    if (isClean) best = tried;
+    else failing = tried;
+    const goesUp = failing === undefined;
+    const isDone = goesUp ? rate * RATE_STEP > mostPerSecond : best !== undefined;
+    if (isDone) break;
+    rate = goesUp ? rate * RATE_STEP : rate / RATE_STEP;
+    if (best !== undefined && rate <= best.rate) break;
   }
+  return { best, failing };
+}
+
+// --- the program as it is installed
+
+const PROGRAM = path.join(import.meta.dirname, '../../dist/registrar/cli/parley.js');
+const ANSWER_TARGET_MS = 1000;
+const IDLE_TARGET = { cpuShare: 0.01, bytes: 150e6 };
+const IDLE_SECONDS = 5;
+const START_LIMIT_MS = 20_000;
+
+/** A port that nobody has at the moment. */
+async function freePort(): Promise<number> {
+  const socket = createSocket('udp4');
+  socket.bind(0, HOST);
+  await once(socket, 'listening');
+  const { port } = socket.address();
+  socket.close();
+  return port;
+}
+
+/** Milliseconds from now until the port answers an OPTIONS with 200; undefined when it does not. */
+async function untilAnswered(port: number): Promise<number | undefined> {
+  const socket = createSocket('udp4');
+  let answeredMs: number | undefined;
+  socket.on('message', (bytes) => {
+    // Without its application the engine says 503.
+    if (bytes.toString('latin1').startsWith('SIP/2.0 200 ')) answeredMs ??= performance.now();
+  });
+  // Nobody listens yet: the system says so, and we ask again.
+  socket.on('error', () => undefined);
+  const startedMs = performance.now();
+  for (let asked = 1; answeredMs === undefined; asked++) {
+    if (performance.now() - startedMs > START_LIMIT_MS) break;
+    socket.send(options(asked, `z9hG4bKstart${asked}`), port, HOST);
+    await sleep(10);
+  }
+  socket.close();
+  return answeredMs === undefined ? undefined : answeredMs - startedMs;
+}
+
+async function benchStart(): Promise<void> {
+  if (!existsSync(PROGRAM)) {
+    print('start: not built; npm run build makes what is measured here');
+    return;
+  }
+  const dataFolder = await mkdtemp(path.join(tmpdir(), 'parley-bench-'));
+  const port = await freePort();
+  const words = [PROGRAM, 'serve', '--port', String(port), '--data', dataFolder];
+  const child = spawn(process.execPath, words, { stdio: 'ignore' });
+  const { pid = 0 } = child;
+  const answeredMs = await untilAnswered(port);
+  await sleep(1000);
+  const cpuBefore = cpuTimeNs(pid);
+  await sleep(IDLE_SECONDS * 1000);
+  const cpuShare = (cpuTimeNs(pid) - cpuBefore) / (IDLE_SECONDS * 1e9);
+  const bytes = residentBytes(pid);
+  const rows = [
+    ['start to the first answer', answeredMs ?? NaN, ANSWER_TARGET_MS, 'ms'],
+    ['processor when idle', cpuShare * 100, IDLE_TARGET.cpuShare * 100, '%'],
+    ['memory when idle', bytes / 1e6, IDLE_TARGET.bytes / 1e6, 'MB'],
+  ] as const;
+  for (const [what, value, target, unit] of rows) {
+    const ratio = (value / target).toFixed(2).padStart(6);
+    print(
+      `${what.padEnd(44)} ${value.toFixed(1).padStart(10)} ${unit.padEnd(2)} of ${target} ${unit}: ${ratio}`,
+    );
+  }
+  const exited = once(child, 'exit');
+  child.kill('SIGTERM');
+  await exited;
+  await rm(dataFolder, { recursive: true });
 }
 
 // --- without sockets
@@ -382,47 +551,91 @@ async function memoryOfDevices(count: number): Promise<void> {
 
 // --- ten minutes
 
+/** Memory may rise by so much a minute, of what it is, and still count as flat. */
+const FLAT_PER_MINUTE = 0.005;
+/** Answered transactions are kept for 64 times T1, and V8 takes its time to find its size. */
+const SETTLING_MINUTES = 2;
+
+const TURN_SECONDS = 5;
+const TURNS_PER_MINUTE = 60 / TURN_SECONDS / 2;
+
+type Sample = { readonly minute: number; readonly bytes: number };
+
+/** Least squares, in bytes a minute. */
+function slopeOf(samples: readonly Sample[]): number {
+  const mean = (of: (sample: Sample) => number): number =>
+    samples.reduce((sum, sample) => sum + of(sample), 0) / samples.length;
+  const x = mean(({ minute }) => minute);
+  const y = mean(({ bytes }) => bytes);
+  const above = mean(({ minute, bytes }) => (minute - x) * (bytes - y));
+  return above / mean(({ minute }) => (minute - x) ** 2);
+}
+
+function verdictOn(samples: readonly Sample[]): string {
+  const settled = samples.filter(({ minute }) => minute >= SETTLING_MINUTES);
+  if (settled.length < 3)
+    return `too short for a verdict: ${SETTLING_MINUTES} minutes to settle, then 3 at least`;
+  const perMinute = slopeOf(settled);
+  const now = settled.at(-1)?.bytes ?? NaN;
+  const isFlat = perMinute <= now * FLAT_PER_MINUTE;
+  return `${isFlat ? 'flat' : 'NOT FLAT'}: ${(perMinute / MIB).toFixed(2)} MiB a minute after the first ${SETTLING_MINUTES}`;
+}
+
 async function benchLong(under: Switch, minutes: number): Promise<void> {
   const { pid, load } = under;
-  const endMs = Date.now() + minutes * 60_000;
-  const startedMs = Date.now();
+  const startedMs = performance.now();
+  const samples: Sample[] = [];
   let failed = 0;
-  print(
-    '\nhalf the target load, registrations and calls by turns\n  minute   resident MiB   failed',
-  );
-  while (Date.now() < endMs) {
-    failed += (await load.atRate('register', TARGETS.register.perSecond / 2, 10)).failed;
-    failed += (await load.atRate('call', TARGETS.call.perSecond / 2, 10)).failed;
-    const minute = ((Date.now() - startedMs) / 60_000).toFixed(1);
-    const resident = (residentBytes(pid) / MIB).toFixed(0);
-    print(`  ${minute.padStart(6)} ${resident.padStart(14)} ${String(failed).padStart(8)}`);
+  print('\nhalf the target load, registrations and calls by turns');
+  print('  minute   resident MiB   failed   CPU of one core');
+  for (let minute = 1; minute <= minutes; minute++) {
+    const cpuBefore = cpuTimeNs(pid);
+    for (let turn = 0; turn < TURNS_PER_MINUTE; turn++) {
+      failed += (await load.atRate('register', TARGETS.register.perSecond / 2, TURN_SECONDS))
+        .failed;
+      failed += (await load.atRate('call', TARGETS.call.perSecond / 2, TURN_SECONDS)).failed;
+    }
+    const bytes = residentBytes(pid);
+    samples.push({ minute: (performance.now() - startedMs) / 60_000, bytes });
+    const share = (cpuTimeNs(pid) - cpuBefore) / 60e9;
+    print(
+      [
+        String(minute).padStart(8),
+        (bytes / MIB).toFixed(0).padStart(14),
+        String(failed).padStart(8),
+        `${(share * 100).toFixed(0)} %`.padStart(17),
+      ].join(' '),
+    );
   }
+  print(`  ${verdictOn(samples)}`);
+}
+
+/** What needs the whole switch. */
+async function benchSwitch(only: ReadonlySet<string>): Promise<void> {
+  const under = await startSwitchProcess();
+  if (only.has('options')) {
+    await benchWork(under, 'unknown', 'refused without state (501)');
+    await benchWork(under, 'options', 'OPTIONS answered by the registrar');
+  }
+  if (only.has('register')) {
+    await benchRates(under, 'register', 'REGISTER with digest', TARGETS.register);
+  }
+  if (only.has('call')) await benchRates(under, 'call', 'call, INVITE to BYE', TARGETS.call);
+  if (values.minutes !== undefined) await benchLong(under, Number(values.minutes));
+  const resident = (residentBytes(under.pid) / MIB).toFixed(0).padStart(8);
+  print(`${'resident memory of the switch'.padEnd(44)} ${resident} MiB`);
+  await under.stop();
 }
 
 async function main(): Promise<void> {
   print(`Node ${process.version}, ${cpus().length} cores, ${cpus()[0]?.model ?? 'unknown'}\n`);
   print(`${'work'.padEnd(44)}  sustained     CPU each     target  ratio`);
   const only = new Set(values.only.split(','));
+  if (only.has('start')) await benchStart();
   if (only.has('parser')) benchParser();
   if (only.has('engine')) benchEngine();
-  const isLong = values.minutes !== undefined;
-  const needsSwitch = isLong || ['options', 'register', 'call'].some((name) => only.has(name));
-  if (needsSwitch) {
-    const under = await startSwitchProcess();
-    if (only.has('options')) {
-      await benchWork(under, 'unknown', 'refused without state (501)');
-      await benchWork(under, 'options', 'OPTIONS answered by the registrar');
-    }
-    if (only.has('register')) {
-      await benchWork(under, 'register', 'REGISTER with digest', TARGETS.register);
-    }
-    if (only.has('call')) await benchWork(under, 'call', 'call, INVITE to BYE', TARGETS.call);
-    if (isLong) await benchLong(under, Number(values.minutes));
-    print(
-      `${'resident memory of the switch'.padEnd(44)} ${(residentBytes(under.pid) / MIB).toFixed(0).padStart(8)} MiB`,
-    );
-    await under.stop();
-  }
+  const isSwitchNeeded = ['options', 'register', 'call'].some((name) => only.has(name));
+  if (isSwitchNeeded || values.minutes !== undefined) await benchSwitch(only);
   if (only.has('memory')) await benchMemory();
 }
 

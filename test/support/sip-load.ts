@@ -27,11 +27,14 @@ export type Kind = 'register' | 'call' | 'options' | 'unknown';
 export type LoadResult = {
   readonly done: number;
   readonly failed: number;
+  /** What became of those that failed: the status that came, or `no answer`. */
+  readonly failures: Readonly<Record<string, number>>;
   readonly perSecond: number;
   /** From the first request to its (last) answer; for a call to the 200 of the INVITE. */
   readonly p50Ms: number;
   readonly p99Ms: number;
-  /** How late the generator itself was. */
+  /** How late the generator itself was with what it had to begin; as many as go are never late. */
+  readonly p99LagMs: number;
   readonly maxLagMs: number;
 };
 
@@ -71,7 +74,8 @@ export class SipLoad {
   #count = 0;
   #done = 0;
   #failed = 0;
-  #maxLagMs = 0;
+  #failures: Record<string, number> = {};
+  readonly #lagsMs: number[] = [];
   #onEnded: () => void = () => undefined;
 
   private constructor(options: LoadOptions, callers: Socket, callees: Socket) {
@@ -116,9 +120,11 @@ export class SipLoad {
       const startedMs = performance.now();
       for (let begun = 0; begun < total;) {
         const elapsedMs = performance.now() - startedMs;
-        this.#maxLagMs = Math.max(this.#maxLagMs, elapsedMs - (begun / perSecond) * 1000);
         const due = Math.min(total, Math.ceil((elapsedMs * perSecond) / 1000));
-        for (; begun < due; begun++) this.#begin(kind, this.#count % this.#options.users);
+        for (; begun < due; begun++) {
+          this.#lagsMs.push(elapsedMs - (begun / perSecond) * 1000);
+          this.#begin(kind, this.#count % this.#options.users);
+        }
         await sleep(1);
       }
     });
@@ -138,21 +144,24 @@ export class SipLoad {
   async #measured(run: () => Promise<void>): Promise<LoadResult> {
     this.#done = 0;
     this.#failed = 0;
-    this.#maxLagMs = 0;
+    this.#failures = {};
+    this.#lagsMs.length = 0;
     this.#answersMs.length = 0;
     const startedMs = performance.now();
     await run();
     await this.#whileBusy(1);
     const seconds = (performance.now() - startedMs) / 1000;
-    const sorted = this.#answersMs.toSorted((a, b) => a - b);
-    const at = (part: number): number => sorted[Math.floor(sorted.length * part)] ?? NaN;
+    const answers = this.#answersMs.toSorted((a, b) => a - b);
+    const lags = this.#lagsMs.toSorted((a, b) => a - b);
     return {
       done: this.#done,
       failed: this.#failed,
+      failures: this.#failures,
       perSecond: this.#done / seconds,
-      p50Ms: at(0.5),
-      p99Ms: at(0.99),
-      maxLagMs: this.#maxLagMs,
+      p50Ms: quantile(answers, 0.5),
+      p99Ms: quantile(answers, 0.99),
+      p99LagMs: quantile(lags, 0.99),
+      maxLagMs: lags.at(-1) ?? 0,
     };
   }
 
@@ -171,7 +180,7 @@ export class SipLoad {
   #giveUp(beforeMs: number): void {
     for (const unit of this.#units.values()) {
       if (unit.startedMs > beforeMs) return;
-      this.#end(unit, false);
+      this.#fail(unit, 'no answer');
     }
   }
 
@@ -183,10 +192,16 @@ export class SipLoad {
     this.#request(unit);
   }
 
-  #end(unit: Unit, isDone: boolean): void {
+  #succeed(unit: Unit): void {
     this.#units.delete(unit.callId);
-    if (isDone) this.#done += 1;
-    else this.#failed += 1;
+    this.#done += 1;
+    this.#onEnded();
+  }
+
+  #fail(unit: Unit, why: string): void {
+    this.#units.delete(unit.callId);
+    this.#failed += 1;
+    this.#failures[why] = (this.#failures[why] ?? 0) + 1;
     this.#onEnded();
   }
 
@@ -262,20 +277,27 @@ export class SipLoad {
     const status = Number(text.slice(8, 11));
     const unit = this.#units.get(headerOf(text, 'Call-ID'));
     if (unit === undefined || status < 200) return;
-    const method = headerOf(text, 'CSeq').split(' ')[1];
+    const [sequence, method] = headerOf(text, 'CSeq').split(' ');
+    // An answer that comes again, because the server has not got to our ACK yet, is not the answer to what we sent since.
+    if (Number(sequence) !== unit.sequence) return;
     if (method === 'BYE') {
-      this.#end(unit, status === 200);
+      if (status === 200) this.#succeed(unit);
+      else this.#fail(unit, `${status} to BYE`);
       return;
     }
-    if (unit.kind === 'unknown') this.#finish(unit, status === 501);
+    if (unit.kind === 'unknown') this.#finish(unit, status, 501);
     else if (method === 'INVITE') this.#inviteAnswered(unit, status, text);
     else if (status === 401) this.#request(unit, this.#credentials(unit, 'REGISTER', text));
-    else this.#finish(unit, status === 200);
+    else this.#finish(unit, status, 200);
   }
 
-  #finish(unit: Unit, isDone: boolean): void {
-    if (isDone) this.#answersMs.push(performance.now() - unit.startedMs);
-    this.#end(unit, isDone);
+  #finish(unit: Unit, status: number, wanted: number): void {
+    if (status !== wanted) {
+      this.#fail(unit, String(status));
+      return;
+    }
+    this.#answersMs.push(performance.now() - unit.startedMs);
+    this.#succeed(unit);
   }
 
   #inviteAnswered(unit: Unit, status: number, text: string): void {
@@ -285,7 +307,7 @@ export class SipLoad {
       this.#send(unit, 'ACK', callee, { to, more: [] });
       if (status === 401 || status === 407) {
         this.#request(unit, this.#credentials(unit, 'INVITE', text));
-      } else this.#end(unit, false);
+      } else this.#fail(unit, String(status));
       return;
     }
     this.#answersMs.push(performance.now() - unit.startedMs);
@@ -348,6 +370,10 @@ async function openSocket(): Promise<Socket> {
   socket.bind(0, HOST);
   await listening;
   return socket;
+}
+
+function quantile(sorted: readonly number[], part: number): number {
+  return sorted[Math.floor(sorted.length * part)] ?? NaN;
 }
 
 function headerOf(text: string, name: string): string {
