@@ -11,6 +11,8 @@ import type { ReliableResponses } from './reliable.ts';
 /** Whoever is told what happens to the request besides answers. */
 export type UasRequestOwner = {
   answerOverdue(request: UasRequest): void;
+  /** A minute has passed since the last provisional answer. */
+  stillRinging(request: UasRequest): void;
   transactionEnded(request: UasRequest): void;
 };
 
@@ -78,9 +80,10 @@ export class UasRequest implements TimerOwner, ServerUser {
     return this.isInvite || status >= 200;
   }
 
-  onTimer(): void {
+  onTimer(name: string): void {
     this.timer = undefined;
-    this.#owner.answerOverdue(this);
+    if (name === 'ringing') this.#owner.stillRinging(this);
+    else this.#owner.answerOverdue(this);
   }
 
   serverEnded(): void {

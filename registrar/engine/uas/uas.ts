@@ -38,6 +38,9 @@ const TRANSPORT_CLOSED = 'transport for response has been shutdown or closed';
 /** How soon an application that is gone, or stuck, may be back. */
 const APPLICATION_WAIT_MS = 5_000;
 
+/** How often a call that still rings says so again (RFC 3261 §13.3.1.1). */
+const RING_AGAIN_MS = 60_000;
+
 /** Requests that may move the other side's address (RFC 3261 §12.2, RFC 3311, RFC 6665 §4.4.1). */
 const TARGET_REFRESH: readonly string[] = ['INVITE', 'UPDATE', 'SUBSCRIBE', 'NOTIFY', 'REFER'];
 
@@ -256,6 +259,7 @@ export class Uas implements UasRequestOwner, SuccessOwner {
     if (isProvisional(status) || isSuccess(status)) this.#establish(request, headers, template);
     request.hasAnswer = true;
     this.#stopTimer(request, status);
+    if (request.isInvite && isProvisional(status)) this.#ringOn(request);
     const dialogId = request.message.method === 'BYE' ? '' : request.dialogId;
     let wasSent = true;
     if (rseq === undefined) wasSent = this.#send(request, status, bytes, template);
@@ -357,6 +361,12 @@ export class Uas implements UasRequestOwner, SuccessOwner {
     if (request.isInvite) this.refuse(request, 408);
     else if (request.message.method === 'BYE') this.refuse(request, 200);
     else this.refuse(request, 503, [this.#kernel.retryAfter(APPLICATION_WAIT_MS)]);
+  }
+
+  /** RFC 3261 §13.3.1.1: proxies give up a call of which they hear nothing for three minutes. */
+  stillRinging(request: UasRequest): void {
+    request.transaction.repeated();
+    this.#ringOn(request);
   }
 
   transactionEnded(request: UasRequest): void {
@@ -524,6 +534,10 @@ export class Uas implements UasRequestOwner, SuccessOwner {
       request.reliable = new ReliableResponses(this.#kernel, owner, first);
     }
     return request.reliable;
+  }
+
+  #ringOn(request: UasRequest): void {
+    request.timer = this.#kernel.setTimer(request, 'ringing', RING_AGAIN_MS);
   }
 
   #stopTimer(request: UasRequest, status = 200): void {

@@ -92,6 +92,30 @@ describe('engine: calls that come in', () => {
     lab.assertIdle();
   });
 
+  it('says each minute that it still rings, so that no proxy gives it up (RFC 3261 §13.3.1.1)', () => {
+    const transactionId = invite();
+    lab.advance(50_000);
+    phone.expectNothing();
+    application.respond(transactionId, '180 Ringing');
+    lab.advance(30_000);
+    application.respond(transactionId, '183 Session Progress', [], SDP);
+    phone.forget();
+    lab.advance(59_900);
+    phone.expectNothing();
+    lab.advance(200);
+    const progress = phone.expect(/^183/);
+    assert.equal(progress.body.toString(), SDP);
+    lab.advance(120_000);
+    assert.deepEqual(
+      [phone.expect(/^183/).bytes, phone.expect(/^183/).bytes],
+      [progress.bytes, progress.bytes],
+    );
+    application.expectNothing();
+    application.respond(transactionId, '486 Busy Here');
+    phone.forget();
+    lab.assertIdle();
+  });
+
   it('gives one tag to all answers, or the one that the application chooses', () => {
     const transactionId = invite();
     application.respond(transactionId, '180 Ringing', ['To: <sip:bob@example.test>;tag=chosen']);
