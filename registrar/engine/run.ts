@@ -24,6 +24,7 @@ export type ListenRequest = {
   readonly address: string;
   /** 0: any free port, the same one for every such request. */
   readonly port: number;
+  /** What to write into Via and Contact instead; its port 0: the same as the socket's. */
   readonly external?: Endpoint | undefined;
 };
 
@@ -180,9 +181,10 @@ async function planListeners(requests: readonly ListenRequest[]): Promise<readon
     const group = transport === 'tcp' ? 'udp' : transport;
     const chosen = port === 0 ? (freePorts.get(group) ?? (await findFreePort(address))) : port;
     if (port === 0) freePorts.set(group, chosen);
+    const outside = external?.port === 0 ? { ...external, port: chosen } : external;
     for (const numeric of expandAddress(address)) {
       const local = { address: numeric, port: chosen };
-      listeners.push({ id: listeners.length + 1, transport, local, external });
+      listeners.push({ id: listeners.length + 1, transport, local, external: outside });
     }
   }
   return listeners;
