@@ -165,7 +165,14 @@ export class PlainApplication {
   /** Sends a request outside dialogs; resolves with its final response. */
   request(
     uri: string,
-    options: { method: string; headers?: Record<string, string>; body?: string; proxy?: string },
+    options: {
+      method: string;
+      headers?: Record<string, string>;
+      body?: string;
+      proxy?: string;
+      /** For challenges. */
+      auth?: { username: string; password: string };
+    },
   ): Promise<SipResponse> {
     return new Promise((resolve, reject) => {
       this.srf.request(uri, options, (error, request) => {

@@ -4,12 +4,17 @@ import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Dialog, SipRequest } from '../../../registrar/app/srf.ts';
 import { cancelOf } from '../../support/call-switch.ts';
+import type { SipMessage } from '../../../core/sip/message.ts';
 import { sdp } from '../../support/sdp.ts';
+import { IncomingRequest } from '../../support/sip-peer.ts';
 import {
   arrives,
   callback,
+  comes,
   endedBy,
+  hangUp,
   inspect,
+  LOOK_MS,
   OTHER,
   OURS,
   statusOf,
@@ -171,6 +176,54 @@ export const CALLS = scenarios([
       };
     },
     expected: { offer: OURS, header: 'one', seen: [180], answer: true, ended: 'normal release' },
+  },
+  {
+    title: 'the 200 is repeated until the ACK comes',
+    run: async (stage) => {
+      const { up } = await stage.answering();
+      const call = await (await stage.phone()).invite(stage.service, { sdp: sdp() });
+      const first = await call.outgoing?.final(200);
+      const again = await call.answered();
+      await up;
+      await call.bye();
+      return { isSame: again.toTag === first?.toTag };
+    },
+    expected: { isSame: true },
+  },
+  {
+    title: 'a 200 of the called phone that comes again is acknowledged again',
+    run: async (stage) => {
+      const { phone, call, dialog } = await stage.callFromApplication();
+      call.incoming?.reply(200, { body: sdp(), contentType: 'application/sdp' });
+      const isAcknowledged = await comes(phone.expectRequest('ACK', LOOK_MS));
+      await hangUp(dialog, call);
+      return { isAcknowledged };
+    },
+    expected: { isAcknowledged: true },
+  },
+  {
+    title: 'a second 200 of another fork is acknowledged and hung up at once',
+    run: async (stage) => {
+      const { phone, call, dialog } = await stage.callFromApplication();
+      assert.ok(call.incoming);
+      const { message, path } = call.incoming;
+      const fork = new IncomingRequest(phone, message, path);
+      fork.reply(200, { body: sdp(), contentType: 'application/sdp' });
+      const isOfFork = ({ method, toTag }: SipMessage, wanted: string): boolean =>
+        method === wanted && toTag === fork.tag;
+      const seen: Record<string, boolean> = {};
+      for (const method of ['ACK', 'BYE']) {
+        const request = await phone
+          .expectRequestThat((each) => isOfFork(each, method), method, LOOK_MS)
+          .catch(() => undefined);
+        request?.reply(200);
+        seen[method] = request !== undefined;
+      }
+      await hangUp(dialog, call);
+      return seen;
+    },
+    expected: { ACK: true, BYE: true },
+    difference: { row: 'forked-answer', outcome: { ACK: false, BYE: false } },
   },
   {
     title: 'createUAC refused by the called phone',

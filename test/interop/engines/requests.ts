@@ -113,6 +113,49 @@ export const REQUESTS = scenarios([
     expected: { up: GREETING, down: GREETING, type: 'text/plain;charset=UTF-8', status: 200 },
   },
   {
+    title: 'a request that comes again is answered again, and the application sees it once',
+    run: async (stage) => {
+      let count = 0;
+      await stage.application({
+        message: (_, response) => {
+          count += 1;
+          response.send(202);
+        },
+      });
+      const phone = await stage.phone({ retransmits: false });
+      const content = { body: 'x', contentType: 'text/plain' };
+      const exchange = await phone.request('MESSAGE', stage.service, content);
+      const first = await exchange.final();
+      await phone.sendBytes(exchange.request.serialise());
+      const again = await exchange.final();
+      return { count, statusCode: again.statusCode, isSame: again.toTag === first.toTag };
+    },
+    expected: { count: 1, statusCode: 202, isSame: true },
+  },
+  {
+    title: 'a challenge to a request of the application is answered by drachtio-srf',
+    run: async (stage) => {
+      const application = await stage.application();
+      const phone = await stage.phone();
+      const auth = { username: 'service', password: 'secret' };
+      const sent = application.request(phone.contactUri, { method: 'OPTIONS', auth });
+      const first = await phone.expectRequest('OPTIONS');
+      const challenge = 'Digest realm="phone", nonce="abc", algorithm=MD5, qop="auth"';
+      first.reply(401, { headers: { 'WWW-Authenticate': challenge } });
+      const second = await phone.expectRequest('OPTIONS');
+      second.reply(200);
+      const { status } = await sent;
+      const [one, two] = [first.message, second.message];
+      return {
+        status,
+        isOneCall: one.callId === two.callId && one.fromTag === two.fromTag,
+        step: two.cseq.sequence - one.cseq.sequence,
+        username: /username="([^"]*)"/.exec(two.header('Authorization') ?? '')?.[1],
+      };
+    },
+    expected: { status: 200, isOneCall: true, step: 1, username: 'service' },
+  },
+  {
     title: 'a request that no application wants is refused',
     run: async (stage) => {
       await stage.application();
