@@ -259,7 +259,6 @@ export class Uas implements UasRequestOwner, SuccessOwner {
     if (isProvisional(status) || isSuccess(status)) this.#establish(request, headers, template);
     request.hasAnswer = true;
     this.#stopTimer(request, status);
-    if (request.isInvite && isProvisional(status)) this.#ringOn(request);
     const dialogId = request.message.method === 'BYE' ? '' : request.dialogId;
     let wasSent = true;
     if (rseq === undefined) wasSent = this.#send(request, status, bytes, template);
@@ -540,10 +539,12 @@ export class Uas implements UasRequestOwner, SuccessOwner {
     request.timer = this.#kernel.setTimer(request, 'ringing', RING_AGAIN_MS);
   }
 
+  /** An answer with this status has ended the wait for one. */
   #stopTimer(request: UasRequest, status = 200): void {
     if (!request.isDoneWaiting(status)) return;
     this.#kernel.clearTimer(request.timer);
     request.timer = undefined;
+    if (isProvisional(status)) this.#ringOn(request);
   }
 
   #record(request: UasRequest, status: number, bytes: Buffer): void {
