@@ -162,6 +162,45 @@ describe('control connections of drachtio-srf', function () {
     }
   });
 
+  for (const transport of ['udp', 'tcp'] as const) {
+    it(`a call of an application by ${transport} ends with BYE when the engine does`, async () => {
+      await start({
+        listen: ['udp', 'tcp'].map((kind) => ({
+          transport: kind as 'udp' | 'tcp',
+          address: LOOPBACK,
+          port: 0,
+        })),
+      });
+      const caller = await SipPeer.open({
+        server: { address: LOOPBACK, port: sipPort() },
+        transport,
+      });
+      closers.push(() => caller.close());
+      const srf = new Drachtio() as unknown as Srf;
+      srf.on('error', () => undefined);
+      srf.use('invite', (request, response) => {
+        void srf.createUAS(request, response, { localSdp: SDP });
+      });
+      const connected = new Promise((resolve) => srf.once('connect', resolve));
+      srf.connect({ host: LOOPBACK, port: engine.controlPort, secret: SECRET });
+      closers.push(() => {
+        disconnect(srf);
+        return Promise.resolve();
+      });
+      await connected;
+      // The route follows the handshake.
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      const call = await caller.invite(`sip:x@${LOOPBACK}:${sipPort()}`, { sdp: SDP });
+      await call.answered();
+      while ((await engine.stats()).serverTransactions > 1) {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      const bye = caller.expectRequest('BYE');
+      await engine.stop();
+      assert.match((await bye).message.header('Reason') ?? '', /SIP;cause=503/);
+    });
+  }
+
   it('a control port has a hundred places for one address', async () => {
     await start({});
     const sockets = Array.from({ length: 120 }, () => connect(engine.controlPort, LOOPBACK));

@@ -141,14 +141,16 @@ export class ControlServer {
     });
   }
 
+  /** Resolves when the end of every connection has been reported. */
   async close(): Promise<void> {
+    const ends = [...this.#connections.values()].map(ended);
     const connections = [
       this.#connections.values(),
       this.#dialled.values(),
       this.#carriers.values(),
     ];
     for (const sockets of connections) for (const socket of sockets) socket.destroy();
-    await Promise.all(this.#servers.map(closed));
+    await Promise.all([...this.#servers.map(closed), ...ends]);
   }
 
   /** Knows what carries TLS from before the handshake on. */
@@ -188,6 +190,14 @@ export class ControlServer {
       this.#sink({ kind: 'controlClosed', controlId });
     });
   }
+}
+
+function ended(socket: net.Socket): Promise<void> {
+  return new Promise((resolve) => {
+    socket.once('close', () => {
+      resolve();
+    });
+  });
 }
 
 function closed(server: net.Server): Promise<void> {

@@ -1,5 +1,6 @@
 /** Joins the sans-IO engine to its sockets: feeds inputs, carries out outputs, wakes it at its deadlines. */
 import { performance } from 'node:perf_hooks';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { rootCertificates } from 'node:tls';
 import { ControlServer, type ControlPort } from './control-server.ts';
 import { Resolver, systemDns, type DnsQuestions } from './resolver.ts';
@@ -144,14 +145,16 @@ export class EngineDriver {
     this.#onTimer();
   }
 
-  /** Closes every socket; whatever the engine still holds is dropped. */
+  /** Lets the applications go, whose calls end thereby, and closes every socket; what is left then is dropped. */
   async close(): Promise<void> {
+    this.#routes.close();
+    // The calls of an application end with its connection, and the other side is told: that must still get out.
+    await this.#control.close();
+    await nextTurn();
     this.#isClosed = true;
     clearTimeout(this.#timer);
     for (const flow of this.#flows.values()) flow.destroy();
     const listeners: Closable[] = [...this.#udp.values(), ...this.#streamListeners];
-    listeners.push(this.#control);
-    this.#routes.close();
     await Promise.all(listeners.map((listener) => listener.close()));
   }
 
