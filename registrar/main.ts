@@ -88,11 +88,14 @@ async function start(
 ): Promise<RunningSwitch> {
   const store = await openStore(config.dataFolder);
   opened.closers.unshift(() => store.close());
-  const relay = await startRelay(config, log);
-  opened.closers.unshift(() => relay.close());
+  // Its thread starts while that of the engine does.
+  const relayStarting = startRelay(config, log);
+  const relayIfAny = relayStarting.catch(() => undefined);
+  opened.closers.unshift(async () => (await relayIfAny)?.close());
   const domainName = await domainNameOf(config.sip.domain, store);
   const engine = await startOwnEngine(config, domainName, options.engineTimers);
   if (engine !== undefined) opened.closers.unshift(() => engine.handle.stop());
+  const relay = await relayStarting;
   const app = await startApp({
     config,
     log,

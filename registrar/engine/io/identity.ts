@@ -3,7 +3,6 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import path from 'node:path';
-import selfsigned from 'selfsigned';
 import { ConfigError } from '../../../core/errors.ts';
 import type { TlsIdentity } from './server-certificates.ts';
 
@@ -71,6 +70,8 @@ async function generate(names: readonly string[], nowMs: number): Promise<TlsIde
           { type: 7 as const, ip: name },
         ],
   );
+  // Loaded only here: it takes a tenth of a start, and nearly every start finds its certificate made.
+  const { default: selfsigned } = await import('selfsigned');
   const pems = await selfsigned.generate([{ name: 'commonName', value: names[0] ?? 'parley' }], {
     keyType: 'ec',
     curve: 'P-256',
