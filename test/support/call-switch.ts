@@ -33,6 +33,11 @@ export class CallSwitch {
     return this.#live.server;
   }
 
+  /** Where it listens for TCP. */
+  get streamEndpoint(): { readonly address: string; readonly port: number } {
+    return this.#live.place('tcp');
+  }
+
   /** Where it listens on this address for UDP. */
   endpointOn(address: string): { readonly address: string; readonly port: number } {
     return this.#live.place('udp', address);

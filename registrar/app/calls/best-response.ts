@@ -28,12 +28,18 @@ export function bestFailure<Failure extends ForkFailure>(
   return best;
 }
 
-function rank({ status, isUnreachable }: ForkFailure): number {
+function rank(failure: ForkFailure): number {
+  const { status } = failure;
   if (status >= 600) return 0;
   if (status === 487) return 10_000;
-  if (isUnreachable) return 9_000;
+  if (isNobodyThere(failure)) return 9_000;
   const withinClass = INSTRUCTIVE.has(status) ? 0 : status === 486 ? 1 : 2;
   return Math.floor(status / 100) * 10 + withinClass;
+}
+
+/** 430 is what a proxy on the way to the device says of a flow that is gone; callers have no use for it (RFC 5626). */
+function isNobodyThere({ status, isUnreachable }: ForkFailure): boolean {
+  return isUnreachable || status === 430;
 }
 
 /**
@@ -41,7 +47,7 @@ function rank({ status, isUnreachable }: ForkFailure): number {
  * must not make the caller shun the switch (RFC 3261 section 16.7), and a device that is not there is 480.
  */
 export function statusForCaller(failure: ForkFailure | undefined): number {
-  if (failure === undefined || failure.isUnreachable) return 480;
+  if (failure === undefined || isNobodyThere(failure)) return 480;
   if (failure.status === 401 || failure.status === 407) return 403;
   return failure.status === 503 ? 500 : failure.status;
 }
@@ -60,7 +66,7 @@ export type Verdict = {
 export function verdictOf(failures: readonly Failure[], domain: string): Verdict {
   const best = bestFailure(failures);
   const status = statusForCaller(best);
-  if (best === undefined || best.isUnreachable) {
+  if (best === undefined || isNobodyThere(best)) {
     return { by: 'switch', text: 'unreachable', answer: { status } };
   }
   const headers = best.response === undefined ? {} : responseHeaders(best.response, domain);

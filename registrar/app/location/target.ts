@@ -60,7 +60,7 @@ export function devicesOf(bindings: readonly Binding[]): readonly (readonly Bind
   return [...devices.values()];
 }
 
-type Unreached = { readonly status: number; readonly isUnreachable: boolean };
+export type Unreached = { readonly status: number; readonly isUnreachable: boolean };
 
 /** Whether another flow of the same device may be tried now: this one has failed, the device has not spoken. */
 export function isFlowFailure({ status, isUnreachable }: Unreached): boolean {

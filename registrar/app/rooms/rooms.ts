@@ -11,7 +11,8 @@ import { copied, headerOf, MESSAGE_HEADERS, warning } from '../calls/headers.ts'
 import { isInvented, respond, Transactions } from '../calls/transactions.ts';
 import type { InstalledPart, SwitchContext } from '../context.ts';
 import type { Binding } from '../location/location.ts';
-import { devicesOf, isFlowFailure, routeOf, targetOf } from '../location/target.ts';
+import { devicesOf, forgetWhenGone, isFlowFailure, routeOf, targetOf } from '../location/target.ts';
+import type { Unreached } from '../location/target.ts';
 import { sendRequest, type SipRequest, type SipResponse } from '../srf.ts';
 
 const SHUTDOWN = { cause: 503, text: 'Server is shutting down' };
@@ -304,29 +305,30 @@ class Rooms {
   ): Promise<void> {
     for (const flow of flows) {
       const headers = { ...message.headers, ...routeOf(flow) };
-      const hasArrived = await this.#send({ ...targetOf(flow), ...message, headers });
-      if (hasArrived) return;
+      const failure = await this.#send({ ...targetOf(flow), ...message, headers });
+      if (failure === undefined) return;
+      forgetWhenGone(this.#context.location, flow, failure);
+      if (!isFlowFailure(failure)) return;
     }
   }
 
-  /** @returns false when another flow of the same device may be tried */
+  /** @returns why not; nothing when the device took it, or nobody can say */
   async #send(message: {
     readonly uri: string;
     readonly proxy?: string;
     readonly headers: Record<string, string>;
     readonly body: string;
-  }): Promise<boolean> {
+  }): Promise<Unreached | undefined> {
     this.#deliveries++;
     try {
       const answer = await sendRequest(this.#context.srf, { method: 'MESSAGE', ...message });
-      if (answer.status >= 300) {
-        this.#context.log.info('rooms.text.refused', () => ({ status: answer.status }));
-      }
-      const isUnreachable = answer.status >= 300 && isInvented(answer);
-      return !isFlowFailure({ status: answer.status, isUnreachable });
+      const { status } = answer;
+      if (status < 300) return undefined;
+      this.#context.log.info('rooms.text.refused', () => ({ status }));
+      return { status, isUnreachable: isInvented(answer) };
     } catch (error) {
       this.#context.log.warn('rooms.text.failed', () => ({ error }));
-      return true;
+      return undefined;
     } finally {
       this.#deliveries--;
     }

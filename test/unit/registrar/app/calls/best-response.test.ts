@@ -28,6 +28,7 @@ describe('the best of several refusals (RFC 3261 section 16.7)', () => {
     ['busy before not available', [said(480), said(486)], 486],
     ['the earliest among equals', [said(404), said(403)], 404],
     ['a word before silence', [gone(408), said(500)], 500],
+    ['a word before a lost flow', [said(430), said(500)], 500],
     ['anything before our own CANCEL', [said(487), gone(503)], 503],
   ];
   for (const [name, failures, best] of table) {
@@ -53,6 +54,7 @@ describe('the status that the caller gets', () => {
     assert.equal(statusForCaller(undefined), 480);
     assert.equal(statusForCaller(gone(408)), 480);
     assert.equal(statusForCaller(gone(503)), 480);
+    assert.equal(statusForCaller(said(430)), 480);
   });
 
   it('hides a challenge that the caller cannot meet, and a 503 that is not ours', () => {

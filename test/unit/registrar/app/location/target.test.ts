@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict';
-import { devicesOf, isFlowFailure } from '../../../../../registrar/app/location/target.ts';
+import {
+  devicesOf,
+  forgetWhenGone,
+  isFlowFailure,
+} from '../../../../../registrar/app/location/target.ts';
 import type { Binding } from '../../../../../registrar/app/location/location.ts';
 
 const binding = (contactUri: string, instanceId?: string, regId?: number): Binding =>
@@ -38,4 +42,17 @@ describe('the devices of a person', () => {
       assert.equal(isFlowFailure({ status, isUnreachable }), isFailure);
     });
   }
+
+  it('are forgotten when the only way to them is closed, and by nothing that may pass', () => {
+    const gone = (status: number, isUnreachable: boolean): boolean => {
+      const forgotten: Binding[] = [];
+      const location = { forget: (lost: Binding) => forgotten.push(lost) };
+      forgetWhenGone(location, binding('sip:a@1'), { status, isUnreachable });
+      return forgotten.length === 1;
+    };
+    assert.ok(gone(430, true) && gone(410, true));
+    assert.ok(gone(430, false), 'a proxy says it');
+    for (const status of [408, 503]) assert.ok(!gone(status, true), String(status));
+    for (const status of [408, 410, 480, 486, 503]) assert.ok(!gone(status, false), String(status));
+  });
 });
