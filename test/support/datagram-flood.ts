@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import dgram from 'node:dgram';
 
-const [address = '', port, perSecond, own = ''] = process.argv.slice(2);
+const [address = '', port = '', perSecond, own = ''] = process.argv.slice(2);
 const STEP_MS = 5;
 /** What could not be sent for longer than this is not made up for: that would be another flood than the one asked for. */
 const CATCH_UP_MS = 250;
@@ -22,7 +22,7 @@ const GARBAGE: readonly Buffer[] = [
   Buffer.from(
     [
       'SIP/2.0 200 OK',
-      'Via: SIP/2.0/UDP 127.0.0.1:5060;branch=z9hG4bKnever',
+      `Via: SIP/2.0/UDP ${address}:${port};branch=z9hG4bKnever`,
       'From: <sip:a@parley.test>;tag=1',
       'To: <sip:b@parley.test>;tag=2',
       'Call-ID: nobody-asked',
