@@ -130,6 +130,10 @@ describe('parley serve with applications of others', function () {
       port = ${furtherPort}
       externalAddress = "203.0.113.9"
       externalPort = 7000
+      [[sip.listeners]]
+      transport = "tls"
+      address = "${LOOPBACK}"
+      port = ${sipPort + 1}
       [tls]
       enabled = false
       authoritiesFile = "${inFolder('control.cert.pem')}"
@@ -323,6 +327,21 @@ describe('parley serve with applications of others', function () {
     assert.match(incoming.message.header('Contact') ?? '', /203\.0\.113\.9:7000/);
     incoming.reply(603);
     await call.rejected(603);
+  });
+
+  it('listens by TLS where only the list says so', async () => {
+    const ca = readFileSync(inFolder('data/tls/self-signed.cert.pem'), 'utf8');
+    const server = { address: LOOPBACK, port: sipPort + 1 };
+    const phone = await SipPeer.open({
+      server,
+      transport: 'tls',
+      tls: { ca },
+      user: 'alice',
+      password: 'secret',
+      domain: DOMAIN,
+    });
+    closers.push(() => phone.close());
+    await phone.register();
   });
 
   it('takes a new certificate for applications on SIGHUP, and keeps who is connected', async () => {
