@@ -29,7 +29,7 @@ export type RegistrationOptions = {
   /** `sip:example.com` */
   readonly registrar: string;
   /** The Contact header's value, parameters of the header included; read for every request. */
-  readonly contact: () => string;
+  readonly contact: (isFlow: boolean) => string;
   /** The user part of that contact, by which our binding is found in the answer. */
   readonly contactUser: string;
   readonly clock: Clock;
@@ -38,11 +38,14 @@ export type RegistrationOptions = {
 
 const WANTED_SECONDS = 300;
 const UNREGISTER_LIMIT_MS = 2000;
+/** RFC 5626 §11.6: a proxy in between keeps no flows. */
+const STATUS_NO_OUTBOUND = 439;
 
 /** What to do after an answer to REGISTER. */
 export type RegistrationStep =
   | { readonly kind: 'registered'; readonly expiresSeconds: number }
   | { readonly kind: 'again'; readonly wantedSeconds: number }
+  | { readonly kind: 'withoutFlow' }
   | { readonly kind: 'refused' }
   | { readonly kind: 'later'; readonly afterMs: number | undefined };
 
@@ -58,6 +61,7 @@ export function judgeReply(
     return { kind: 'registered', expiresSeconds };
   }
   if (statusCode === 423) return judgeTooBrief(reply, wantedSeconds);
+  if (statusCode === STATUS_NO_OUTBOUND) return { kind: 'withoutFlow' };
   const isTemporary =
     (statusCode >= 500 && statusCode < 600) || [408, 429, 480].includes(statusCode);
   if (!isTemporary) return { kind: 'refused' };
@@ -101,6 +105,8 @@ export class Registration {
   readonly #backOff = new BackOff({ firstMs: 2000, maximumMs: 60_000, random: Math.random });
   #state: RegistrationState = { kind: 'unregistered' };
   #wantedSeconds = WANTED_SECONDS;
+  /** Whether to register a flow (RFC 5626), which some proxies cannot keep. */
+  #isFlow = true;
   #last: Core.OutgoingRequestMessage | undefined;
   #cancelTimer: (() => void) | undefined;
   /** Grows with each new reason to register; answers to older requests count for nothing. */
@@ -160,6 +166,14 @@ export class Registration {
         this.#wantedSeconds = step.wantedSeconds;
         await this.#register(attempt);
         return;
+      case 'withoutFlow':
+        if (!this.#isFlow) {
+          this.#enter({ kind: 'refused', statusCode, reason });
+          return;
+        }
+        this.#isFlow = false;
+        await this.#register(attempt);
+        return;
       case 'refused':
         this.#enter({ kind: 'refused', statusCode, reason });
         return;
@@ -184,10 +198,14 @@ export class Registration {
       method: 'REGISTER',
       uri: registrar,
       to: core.configuration.aor.toString(),
-      headers: [`Contact: ${contact()};expires=${expiresSeconds}`, `Expires: ${expiresSeconds}`],
+      headers: [
+        `Contact: ${contact(this.#isFlow)};expires=${expiresSeconds}`,
+        `Expires: ${expiresSeconds}`,
+      ],
       // One Call-ID with rising CSeq for all registrations of a phone (RFC 3261 §10.2). A Service-Route is not for them.
       series: {
         routeSet: [],
+        ...(this.#isFlow ? {} : { optionTags: ['path', 'gruu'] }),
         ...(last === undefined ? {} : { callId: last.callId, cseq: last.cseq + 1 }),
       },
     });

@@ -136,7 +136,7 @@ export class SipUserAgent {
     this.#registration = new Registration({
       core,
       registrar: `sip:${options.domain}`,
-      contact: () => this.#registeredContact(instanceId),
+      contact: (isFlow) => this.#registeredContact(instanceId, isFlow),
       contactUser: this.#contactUser,
       clock: options.clock,
       onState: (state) => {
@@ -414,9 +414,10 @@ export class SipUserAgent {
   }
 
   /** RFC 5626 §4.2: the instance and flow of a binding, so that a new connection replaces the old one. */
-  #registeredContact(instanceId: string): string {
+  #registeredContact(instanceId: string, isFlow: boolean): string {
     const { uri } = this.#userAgent.contact;
-    return `<${uri.toString()}>;reg-id=1;+sip.instance="<urn:uuid:${instanceId}>"`;
+    const flow = isFlow ? ';reg-id=1' : '';
+    return `<${uri.toString()}>${flow};+sip.instance="<urn:uuid:${instanceId}>"`;
   }
 
   #needConnection(): void {

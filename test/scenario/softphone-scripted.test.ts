@@ -170,6 +170,32 @@ describe('a softphone and a scripted server', function () {
     await until(() => phone.registration.kind === 'registered', 'registered');
   });
 
+  it('registers without a flow when a proxy in between keeps none (439, RFC 5626)', async () => {
+    const asks = ({ message }: IncomingRequest): readonly unknown[] => [
+      message.contacts[0]?.params.get('reg-id'),
+      message.headerValues('Supported').includes('outbound'),
+      message.headerValues('Supported').includes('path'),
+    ];
+    await open();
+    const refused = await register(439);
+    assert.deepEqual(asks(refused), ['1', true, true]);
+    const plain = await register(200);
+    assert.deepEqual(asks(plain), [undefined, false, true]);
+    assert.equal(plain.message.callId, refused.message.callId);
+    await until(() => phone.registration.kind === 'registered', 'registered');
+    await talk().then((call) => call.bye());
+    const stopping = phone.stop();
+    assert.deepEqual(asks(await register()), [undefined, false, true]);
+    await stopping;
+  });
+
+  it('gives in when it is refused without a flow as well', async () => {
+    await open();
+    await register(439);
+    await register(439);
+    await until(() => phone.registration.kind === 'refused', 'refused');
+  });
+
   it('unregisters when it ends', async () => {
     await up();
     const stopping = phone.stop();
