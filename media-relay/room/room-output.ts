@@ -168,8 +168,8 @@ export class RoomOutput {
   #count(media: ParticipantMedia, change: 1 | -1): void {
     if (media.canHear) this.#hearing[media.codec] += change;
     if (media.codec !== 'opus') return;
-    const wanted = Number(media.formatParameters.get('maxaveragebitrate') ?? OPUS_BITRATE);
-    const bitrate = Number.isInteger(wanted) ? wanted : OPUS_BITRATE;
+    const wanted = media.formatParameters.get('maxaveragebitrate') ?? '';
+    const bitrate = /^[1-9]\d{0,8}$/.test(wanted) ? Number(wanted) : OPUS_BITRATE;
     const count = (this.#bitrates.get(bitrate) ?? 0) + change;
     if (count > 0) this.#bitrates.set(bitrate, count);
     else this.#bitrates.delete(bitrate);
