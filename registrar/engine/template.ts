@@ -31,6 +31,7 @@ const ALWAYS_OURS: readonly HeaderId[] = [
   HEADER.contact,
   HEADER.maxForwards,
 ];
+const NO_BODY = Buffer.alloc(0);
 const RSEQ = headerIdOf('RSeq');
 const NOT_FROM_REQUESTS = new Set<HeaderId>(ALWAYS_OURS);
 const NOT_FROM_RESPONSES = new Set<HeaderId>([...ALWAYS_OURS, RSEQ]);
@@ -46,7 +47,9 @@ export function parseTemplate(text: Buffer): SipMessage | undefined {
 }
 
 export function templateBody(template: SipMessage): Buffer {
-  return template.bytes.subarray(template.bytes.length - template.bytesBehindHeaders);
+  const { bytes, bytesBehindHeaders: length } = template;
+  // Even an empty view would keep the whole piece of the control connection that it is a view of.
+  return length === 0 ? NO_BODY : bytes.subarray(bytes.length - length);
 }
 
 /** The headers that pass through as they are, Content-Type made up for a session description. */

@@ -6,7 +6,7 @@ import type { Kernel } from '../kernel.ts';
 import { encodeRequest, placed, type RequestDraft } from '../request-draft.ts';
 import type { NameWaiter, Router } from '../router.ts';
 import { looksLikeSdp } from '../template.ts';
-import { ownVia } from '../text.ts';
+import { ownCopy, ownVia } from '../text.ts';
 import type { ClientTarget } from '../transaction/client.ts';
 import type { Hop } from '../transport/flow.ts';
 
@@ -58,7 +58,7 @@ export class SentAck implements NameWaiter {
     const { ids, transports } = this.#kernel;
     const hop = this.#nextHop();
     this.hop = hop;
-    this.#bytes = encodeRequest(placed(this.#draft, hop), ownVia(hop, ids.branch()));
+    this.#bytes = ownCopy(encodeRequest(placed(this.#draft, hop), ownVia(hop, ids.branch())));
     this.wasSent = transports.send(hop, this.#bytes);
   }
 
