@@ -2,8 +2,11 @@ import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { nullLog } from '../../core/log.ts';
+import { Phone } from '../../softphone/phone.ts';
 import { CallSwitch } from '../support/call-switch.ts';
 import { EdgeProxy } from '../support/edge-proxy.ts';
+import { freePorts } from '../support/free-ports.ts';
 import { sdp } from '../support/sdp.ts';
 import type { SipPeer } from '../support/sip-peer.ts';
 
@@ -108,3 +111,78 @@ for (const transport of ['udp', 'tcp'] as const) {
     });
   });
 }
+
+describe('a softphone that is told to send by a proxy and the switch (RFC 3608)', function () {
+  this.timeout(60_000);
+  let running: CallSwitch;
+  let edge: EdgeProxy;
+  let phone: Phone;
+
+  before(function () {
+    // The ports of that server are not ours to choose.
+    if (process.env['PARLEY_TEST_SWITCH'] === 'drachtio-server') this.skip();
+  });
+  beforeEach(async () => {
+    const port = await freePorts(1);
+    const registrar = `sip:127.0.0.1:${port};transport=tcp`;
+    edge = await EdgeProxy.start(registrar);
+    running = await CallSwitch.start({
+      'sip.port': String(port),
+      'tls.enabled': 'false',
+      'registration.serviceRoutes': `${edge.uriFor('tcp')};lr,${registrar};lr`,
+    });
+    const password = await running.account('bob');
+    phone = await Phone.open({
+      nickname: 'bob',
+      password,
+      displayName: 'Bob',
+      domain: 'parley.test',
+      server: { host: '127.0.0.1', port: Number(/:(\d+);/.exec(edge.uriFor('tcp'))?.[1]) },
+      product: 'Parley/test',
+      codecs: ['PCMU'],
+      rtpPorts: { lowest: 16_384, highest: 32_767 },
+      sound: 'none',
+      log: nullLog,
+    });
+  });
+  afterEach(async () => {
+    await phone.stop();
+    await running.clear();
+    await Promise.all([running.stop(), edge.stop()]);
+  });
+
+  it('registers through the proxy, which keeps no flows, and is heard by both ways', async () => {
+    const registered = new Promise<void>((resolve) => {
+      phone.on('registration', ({ kind }) => {
+        if (kind === 'registered') resolve();
+      });
+    });
+    phone.start();
+    await registered;
+    assert.equal(running.bindingCount('bob'), 1);
+    assert.ok(
+      edge.seen.every((line) => line === 'REGISTER 0'),
+      edge.seen.join(', '),
+    );
+    edge.seen.length = 0;
+
+    const alice = await running.person('alice');
+    const [, text] = await Promise.all([
+      phone.sendMessage('alice', 'Hello'),
+      alice.expectRequest('MESSAGE').then((got) => {
+        got.reply(200);
+        return got.message.body.toString();
+      }),
+    ]);
+    assert.equal(text, 'Hello');
+
+    const { id } = phone.call('alice');
+    const taken = await alice.expectCall();
+    await taken.answer(sdp({ port: 41_000 }));
+    phone.hangUp(id);
+    await taken.expectBye();
+    assert.deepEqual([...new Set(edge.seen)], ['MESSAGE 2', 'INVITE 2']);
+    await phone.stop();
+    assert.equal(running.bindingCount('bob'), 0);
+  });
+});
