@@ -133,6 +133,10 @@ const relay = z.strictObject({
   mode: z.enum(['embedded', 'ng']).default('embedded'),
   host: name.default('127.0.0.1'),
   port: port.default(2223),
+  /** Where the embedded relay serves others too, a Kamailio for instance, by ng over UDP; absent: nowhere. */
+  ngPort: port.min(1).optional(),
+  /** Whoever reaches it can open and close calls: there is no password in ng. */
+  ngAddress: address.default('127.0.0.1'),
   /** The address that phones send their media to; absent: the one that the phone's signalling came to. */
   externalAddress: address.optional(),
 });
@@ -211,7 +215,7 @@ export const configSchema = z.strictObject({
 type Checked = z.output<typeof configSchema>;
 /** What no key can say about itself alone. */
 export function checkRelations(config: Checked): readonly ConfigFault[] {
-  const { registration, rtp, rooms, engine, tls } = config;
+  const { registration, rtp, rooms, engine, tls, relay } = config;
   const faults: ConfigFault[] = [];
   const expect = (isRight: boolean, path: string, message: string): void => {
     if (!isRight) faults.push({ path, message });
@@ -236,6 +240,16 @@ export function checkRelations(config: Checked): readonly ConfigFault[] {
     (tls.certificateFile === undefined) === (tls.keyFile === undefined),
     'tls.keyFile',
     'certificateFile and keyFile go together: give both, or neither',
+  );
+  expect(
+    relay.ngPort === undefined || relay.mode === 'embedded',
+    'relay.ngPort',
+    'belongs to the embedded relay: leave it out, or set relay.mode = "embedded"',
+  );
+  expect(
+    !/^[0.:]+$/.test(relay.ngAddress),
+    'relay.ngAddress',
+    'strangers could open and close calls: give one address, of this machine or of a network of its own',
   );
   faults.push(...checkApplications(config.applications, engine.mode));
   const { port: controlPort, address: controlAddress } = config.applications;

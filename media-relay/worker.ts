@@ -60,7 +60,10 @@ async function openNg(
     return await UdpControlServer.open(ng, (request) => service.handle(request));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new ConfigError('relay.ng', `ng cannot listen on ${ng.host}:${ng.port}: ${reason}`);
+    throw new ConfigError(
+      'relay.ng',
+      `ng cannot listen on ${ng.host}:${ng.port}: ${reason}; see relay.ngPort and relay.ngAddress`,
+    );
   }
 }
 

@@ -181,6 +181,9 @@ async function closeAll({ closers }: Opened): Promise<void> {
   for (let close = closers.shift(); close !== undefined; close = closers.shift()) await close();
 }
 
+/** With others on the relay, of whom one may have died: a call through which nothing has come for so long is over. */
+const FORGOTTEN_CALL_MS = 3_600_000;
+
 function startRelay({ relay, rtp }: Config, log: Log): Promise<MediaRelay> {
   if (relay.mode === 'ng') return connectMediaRelay({ host: relay.host, port: relay.port, log });
   // One address stands for the sockets of its own family; the others tell their own.
@@ -191,6 +194,9 @@ function startRelay({ relay, rtp }: Config, log: Log): Promise<MediaRelay> {
       isAdvertisedFor(bind) ? { bind, advertise } : { bind },
     ),
     portRange: { min: rtp.portMin, max: rtp.portMax },
+    ...(relay.ngPort === undefined
+      ? {}
+      : { ng: { host: relay.ngAddress, port: relay.ngPort }, idleTimeoutMs: FORGOTTEN_CALL_MS }),
     log,
   });
 }

@@ -404,6 +404,23 @@ describe('configuration', () => {
     }
   });
 
+  it('opens the relay to others on this machine, never on all addresses, and only its own', () => {
+    const of = (flags: Record<string, string>): ConfigSources => ({ environment: {}, flags });
+    const { relay } = loadConfig(of({ 'relay.ngPort': '2224' }));
+    assert.deepEqual([relay.ngAddress, relay.ngPort], ['127.0.0.1', 2224]);
+    assert.equal(loadConfig(of({})).relay.ngPort, undefined);
+    for (const everywhere of ['0.0.0.0', '::', '0:0:0:0:0:0:0:0']) {
+      assert.match(
+        messageOf(of({ 'relay.ngPort': '2224', 'relay.ngAddress': everywhere })),
+        /^bad configuration: relay\.ngAddress .*strangers could/,
+      );
+    }
+    assert.match(
+      messageOf(of({ 'relay.ngPort': '2224', 'relay.mode': 'ng' })),
+      /^bad configuration: relay\.ngPort .*belongs to the embedded relay/,
+    );
+  });
+
   it('does not mind the variables of the softphone', () => {
     assert.ok(loadConfig({ environment: { PARLEY_PHONE_PASSWORD: 'x', PATH: '/bin' } }));
   });
