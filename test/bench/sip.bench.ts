@@ -554,7 +554,9 @@ async function memoryOfDevices(count: number): Promise<void> {
 /** Memory may rise by so much a minute, of what it is, and still count as flat. */
 const FLAT_PER_MINUTE = 0.005;
 /** Answered transactions are kept for 64 times T1, and V8 takes its time to find its size. */
-const SETTLING_MINUTES = 2;
+const SETTLING_MINUTES = 3;
+/** Collections come and go by ten MiB: fewer samples say nothing. */
+const LEAST_SAMPLES = 6;
 
 const TURN_SECONDS = 5;
 const TURNS_PER_MINUTE = 60 / TURN_SECONDS / 2;
@@ -573,8 +575,8 @@ function slopeOf(samples: readonly Sample[]): number {
 
 function verdictOn(samples: readonly Sample[]): string {
   const settled = samples.filter(({ minute }) => minute >= SETTLING_MINUTES);
-  if (settled.length < 3)
-    return `too short for a verdict: ${SETTLING_MINUTES} minutes to settle, then 3 at least`;
+  if (settled.length < LEAST_SAMPLES)
+    return `too short for a verdict: ${SETTLING_MINUTES} minutes to settle, then ${LEAST_SAMPLES} at least`;
   const perMinute = slopeOf(settled);
   const now = settled.at(-1)?.bytes ?? NaN;
   const isFlat = perMinute <= now * FLAT_PER_MINUTE;
