@@ -14,6 +14,7 @@ import {
   type EngineHandle,
   type EngineStartOptions,
 } from '../../registrar/engine/public.ts';
+import { nothingLeftIn } from '../support/sip-engines.ts';
 import { SipPeer } from '../support/sip-peer.ts';
 import { SDP } from '../support/sip-texts.ts';
 
@@ -50,7 +51,15 @@ describe('control connections of drachtio-srf', function () {
       secret: SECRET,
       ...options,
     });
-    closers.push(() => engine.stop());
+    const started = engine;
+    closers.push(async () => {
+      try {
+        const isRunning = (await started.stats().catch(() => undefined)) !== undefined;
+        if (isRunning) await nothingLeftIn(started);
+      } finally {
+        await started.stop();
+      }
+    });
     phone = await SipPeer.open({ server: { address: LOOPBACK, port: sipPort() } });
     closers.push(() => phone.close());
   }

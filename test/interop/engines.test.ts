@@ -5,7 +5,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import {
   ENGINE_NAMES,
   externalEngine,
@@ -39,24 +38,6 @@ const SCENARIOS = [
   ...APPLICATIONS,
 ];
 
-/** What may remain a while after everybody has gone. */
-const REMAINS = /^(?:applications|refusedConnections|connections|flows|flowBindings)$/;
-
-async function nothingLeft(engine: RunningTestEngine): Promise<void> {
-  const end = Date.now() + 15_000;
-  for (;;) {
-    const { timers = 0, flowBindings = 0, ...others } = (await engine.holdings()) ?? {};
-    // Each connection that leads to a device is remembered until its registration would expire.
-    const left = Object.entries({ ...others, timers: timers - flowBindings }).filter(
-      ([name, count]) => count !== 0 && !REMAINS.test(name),
-    );
-    const counts = Object.fromEntries(left);
-    if (left.length === 0) return;
-    if (Date.now() > end) assert.deepEqual(counts, {}, 'something is left');
-    await sleep(100);
-  }
-}
-
 for (const name of ENGINE_NAMES) {
   const isThere = name === 'embedded' || externalEngine() !== undefined;
   describe(`an application over the ${name} engine${isThere ? '' : ` (${WITHOUT_EXTERNAL})`}`, () => {
@@ -73,15 +54,10 @@ for (const name of ENGINE_NAMES) {
     });
     afterEach(async () => {
       await stage.close();
+      await engine?.nothingLeft();
     });
-    after(async function () {
-      this.timeout(30_000);
-      if (engine === undefined) return;
-      try {
-        await nothingLeft(engine);
-      } finally {
-        await engine.stop();
-      }
+    after(async () => {
+      await engine?.stop();
     });
 
     for (const { title, run, expected, difference, isSlow } of SCENARIOS) {

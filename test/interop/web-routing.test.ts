@@ -9,8 +9,13 @@ import type { AddressInfo, Server } from 'node:net';
 import Drachtio from 'drachtio-srf';
 import type { Srf } from '../../registrar/app/srf.ts';
 import { disconnect } from '../../registrar/app/wire.ts';
-import { startEngine } from '../../registrar/engine/public.ts';
-import { externalEngine, type EngineName, type EnginePlace } from '../support/sip-engines.ts';
+import { startEngine, type EngineHandle } from '../../registrar/engine/public.ts';
+import {
+  externalEngine,
+  nothingLeftIn,
+  type EngineName,
+  type EnginePlace,
+} from '../support/sip-engines.ts';
 import { SipPeer } from '../support/sip-peer.ts';
 
 const LOOPBACK = '127.0.0.1';
@@ -126,11 +131,15 @@ for (const name of ['embedded', 'drachtio-server'] as const satisfies readonly E
     this.timeout(60_000);
 
     const closers: (() => Promise<unknown>)[] = [];
+    let engine: EngineHandle | undefined;
     const asked: string[] = [];
     let rows: readonly Row[] = [];
     let place: EnginePlace;
     let phone: SipPeer;
 
+    afterEach(async () => {
+      if (engine !== undefined) await nothingLeftIn(engine);
+    });
     after(async () => {
       for (const close of closers.splice(0).reverse()) await close();
     });
@@ -157,16 +166,17 @@ for (const name of ['embedded', 'drachtio-server'] as const satisfies readonly E
     }
 
     async function startEmbedded(web: number): Promise<EnginePlace> {
-      const engine = await startEngine({
+      const started = await startEngine({
         listen: [{ transport: 'udp', address: LOOPBACK, port: 0 }],
         control: { address: LOOPBACK, port: 0 },
         secret: SECRET,
         requestHandlers: [{ method: 'PUBLISH', uri: `http://${LOOPBACK}:${web}/route` }],
       });
-      closers.push(() => engine.stop());
-      const port = engine.listeners[0]?.local.port ?? 0;
+      engine = started;
+      closers.push(() => started.stop());
+      const port = started.listeners[0]?.local.port ?? 0;
       const sip = { address: LOOPBACK, port };
-      return { host: LOOPBACK, controlPort: engine.controlPort, secret: SECRET, sip };
+      return { host: LOOPBACK, controlPort: started.controlPort, secret: SECRET, sip };
     }
 
     /** An application that answers every PUBLISH with its name. */

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import Drachtio from 'drachtio-srf';
 import type { Dialog, Middleware, SipRequest, SipResponse, Srf } from '../../registrar/app/srf.ts';
 import { caughtUp, disconnect } from '../../registrar/app/wire.ts';
-import { startEngine } from '../../registrar/engine/public.ts';
+import { startEngine, type EngineHandle, type EngineStats } from '../../registrar/engine/public.ts';
 import type { PeerEndpoint } from './sip-peer.ts';
 
 export const ENGINE_NAMES = ['embedded', 'drachtio-server'] as const;
@@ -20,8 +20,8 @@ export type EnginePlace = {
 };
 
 export type RunningTestEngine = EnginePlace & {
-  /** What it holds, by name; undefined when it cannot be asked. */
-  holdings(): Promise<Readonly<Record<string, number>> | undefined>;
+  /** Fails when anything is left of what went on, if it can be asked. */
+  nothingLeft(): Promise<void>;
   /** Lets time pass for its timers: ours believes it at once, the other has to live through it. */
   pass(seconds: number): Promise<void>;
   stop(): Promise<void>;
@@ -54,9 +54,9 @@ export async function startTestEngine(name: EngineName): Promise<RunningTestEngi
   if (name === 'drachtio-server') {
     const place = externalEngine();
     assert.ok(place, `${VARIABLE} is not set`);
-    const nothing = (): Promise<undefined> => Promise.resolve(undefined);
+    const nothing = (): Promise<void> => Promise.resolve();
     const pass = (seconds: number): Promise<void> => sleep(seconds * 1000);
-    return { ...place, holdings: nothing, pass, stop: nothing };
+    return { ...place, nothingLeft: nothing, pass, stop: nothing };
   }
   const host = '127.0.0.1';
   const secret = 'not a secret';
@@ -77,16 +77,43 @@ export async function startTestEngine(name: EngineName): Promise<RunningTestEngi
     controlPort: engine.controlPort,
     secret,
     sip: { address: host, port },
-    holdings: async () => {
-      const numbers: Record<string, number> = {};
-      for (const [key, value] of Object.entries(await engine.stats()) as [string, unknown][]) {
-        if (typeof value === 'number') numbers[key] = value;
-      }
-      return numbers;
-    },
+    nothingLeft: () => nothingLeftIn(engine),
     pass: (seconds) => engine.skipTime(seconds * 1000),
     stop: () => engine.stop(),
   };
+}
+
+/** What may remain when everybody has gone, until it is noticed or the registration would expire. */
+const REMAINS = /^(?:applications|connections|flows|flowBindings)$/;
+/** What waits for retransmissions that will not come. */
+const LINGERS = /^(?:serverTransactions|clientTransactions|proxied|timers)$/;
+const SKIPPED_MS = 1000;
+const PATIENCE_MS = 15_000;
+
+/** Fails unless an engine soon holds nothing: no dialog, no transaction, no timer. */
+export async function nothingLeftIn(
+  engine: Pick<EngineHandle, 'stats' | 'skipTime'>,
+): Promise<void> {
+  const end = Date.now() + PATIENCE_MS;
+  for (;;) {
+    const left = heldBy(await engine.stats());
+    const names = Object.keys(left);
+    if (names.length === 0) return;
+    if (Date.now() > end) assert.deepEqual(left, {}, 'something is left');
+    if (names.every((name) => LINGERS.test(name))) await engine.skipTime(SKIPPED_MS);
+    await sleep(20);
+  }
+}
+
+function heldBy(stats: EngineStats): Readonly<Record<string, number>> {
+  const held: Record<string, number> = {};
+  for (const [name, value] of Object.entries(stats) as [string, unknown][]) {
+    if (typeof value !== 'number' || REMAINS.test(name)) continue;
+    // Each connection that leads to a device is remembered until its registration would expire.
+    const count = name === 'timers' ? value - stats.flowBindings : value;
+    if (count !== 0) held[name] = count;
+  }
+  return held;
 }
 
 /** What of drachtio-srf our registrar does not use, but others do. */
