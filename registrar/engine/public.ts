@@ -45,54 +45,26 @@ export async function startEngine(options: EngineStartOptions): Promise<EngineHa
     workerData: options,
     resourceLimits: { maxYoungGenerationSizeMb: MAX_YOUNG_MIB },
   });
-  const pending = new Map<number, Pending>();
-  let nextId = 1;
-  let isStopping = false;
-  let hasEnded = false;
-
-  const ask = (
-    command: EngineWorkerRequest['command'],
-    details: Pick<EngineWorkerRequest, 'identity' | 'byMs'> = {},
-  ): Promise<unknown> =>
-    new Promise((resolve, reject) => {
-      if (hasEnded) {
-        reject(new ControlError('engine.closed', 'the SIP engine has ended'));
-        return;
-      }
-      const request: EngineWorkerRequest = { ...details, id: nextId++, command };
-      pending.set(request.id, { resolve, reject });
-      worker.postMessage(request);
-    });
-
-  const tell = async (...words: Parameters<typeof ask>): Promise<void> => {
-    await ask(...words);
-  };
-
   const started = await untilStarted(worker);
-  worker.on('message', (message: EngineWorkerMessage) => {
-    if (message.kind !== 'answer') return;
-    pending.get(message.id)?.resolve(message.value);
-    pending.delete(message.id);
-  });
+  const questions = new Questions(worker);
+  let isStopping = false;
   const lost = new Promise<string>((resolve) => {
     let reason = 'the engine worker ended';
     worker.once('error', (error: Error) => {
       reason = error.stack ?? error.message;
     });
     worker.once('exit', () => {
-      hasEnded = true;
-      for (const { reject } of pending.values()) {
-        reject(new ControlError('engine.closed', 'the SIP engine has ended'));
-      }
-      pending.clear();
+      questions.end();
       if (!isStopping) resolve(reason);
     });
   });
-
+  const tell = async (...words: Parameters<Questions['ask']>): Promise<void> => {
+    await questions.ask(...words);
+  };
   return {
     ...started,
     lost,
-    stats: async () => (await ask('stats')) as EngineStats,
+    stats: async () => (await questions.ask('stats')) as EngineStats,
     exchangeIdentity: (identity) => tell('exchangeIdentity', { identity }),
     exchangeControlIdentity: (identity) => tell('exchangeControlIdentity', { identity }),
     skipTime: (byMs) => tell('skipTime', { byMs }),
@@ -100,11 +72,52 @@ export async function startEngine(options: EngineStartOptions): Promise<EngineHa
       if (isStopping) return;
       isStopping = true;
       const exited = new Promise((resolve) => worker.once('exit', resolve));
-      await ask('stop').catch(() => undefined);
+      await questions.ask('stop').catch(() => undefined);
       await worker.terminate();
       await exited;
     },
   };
+}
+
+/** What the worker was asked and has not answered yet. */
+class Questions {
+  readonly #worker: Worker;
+  readonly #pending = new Map<number, Pending>();
+  #nextId = 1;
+  #hasEnded = false;
+
+  constructor(worker: Worker) {
+    this.#worker = worker;
+    worker.on('message', (message: EngineWorkerMessage) => {
+      if (message.kind !== 'answer') return;
+      this.#pending.get(message.id)?.resolve(message.value);
+      this.#pending.delete(message.id);
+    });
+  }
+
+  ask(
+    command: EngineWorkerRequest['command'],
+    details: Pick<EngineWorkerRequest, 'identity' | 'byMs'> = {},
+  ): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      if (this.#hasEnded) {
+        reject(new ControlError('engine.closed', 'the SIP engine has ended'));
+        return;
+      }
+      const request: EngineWorkerRequest = { ...details, id: this.#nextId++, command };
+      this.#pending.set(request.id, { resolve, reject });
+      this.#worker.postMessage(request);
+    });
+  }
+
+  /** Nobody will answer any more. */
+  end(): void {
+    this.#hasEnded = true;
+    for (const { reject } of this.#pending.values()) {
+      reject(new ControlError('engine.closed', 'the SIP engine has ended'));
+    }
+    this.#pending.clear();
+  }
 }
 
 /** Waits for the worker's first word: its sockets, or why it could not open them. */
