@@ -91,6 +91,13 @@ describe('bad input to the whole switch', function () {
   this.timeout(60_000);
   const parley = new LiveSwitch();
   const people: SipPeer[] = [];
+  const sounds: RtpPeer[] = [];
+
+  const sound = async (address?: string): Promise<RtpPeer> => {
+    const peer = await RtpPeer.open(address === undefined ? {} : { address });
+    sounds.push(peer);
+    return peer;
+  };
 
   const person = async (user: string, options: Partial<PeerOptions> = {}): Promise<SipPeer> => {
     const peer = await SipPeer.open({
@@ -124,6 +131,7 @@ describe('bad input to the whole switch', function () {
   afterEach(async () => {
     await isServing();
     for (const peer of people.splice(0)) await peer.close();
+    for (const peer of sounds.splice(0)) peer.close();
     for (const user of ['anna', 'bruno']) parley.forgetBindings(user);
     await parley.nothingLeft();
   });
@@ -221,7 +229,7 @@ describe('bad input to the whole switch', function () {
       const anna = await person('anna');
       const bruno = await person('bruno');
       await bruno.register();
-      const audio = await RtpPeer.open();
+      const audio = await sound();
       const call = await anna.invite(bruno.aor, {
         sdp: audio.sdp(),
         contact: '<sip:nobody@192.0.2.1:9>',
@@ -232,7 +240,6 @@ describe('bad input to the whole switch', function () {
       const spoilt = await anna.invite(bruno.aor, { sdp: audio.sdp(), contact: '<<<:::>>>' });
       const response = await spoilt.outgoing?.final();
       assert.ok(response && response.statusCode >= 400, anna.transcript());
-      audio.close();
     });
 
     const withoutAudio = [
@@ -326,9 +333,9 @@ describe('bad input to the whole switch', function () {
     const bruno = await person('bruno');
     await bruno.register();
     const [annaAudio, brunoAudio, stranger] = [
-      await RtpPeer.open(),
-      await RtpPeer.open(),
-      await RtpPeer.open({ address: '127.0.0.2' }),
+      await sound(),
+      await sound(),
+      await sound('127.0.0.2'),
     ];
     const call = await anna.invite(bruno.aor, { sdp: annaAudio.sdp() });
     const called = await bruno.expectCall();
@@ -352,6 +359,8 @@ describe('bad input to the whole switch', function () {
       stranger.send(foreign);
       stranger.sendRaw(randomBytes(packet * 7));
       stranger.sendRaw(Buffer.alloc(0));
+      // What no socket has room for would be lost in the kernel, where nobody counts it.
+      if (packet % 10 === 9) await sleep(5);
     }
     await talk();
     const isForeign = ({ payload: heard }: { payload: Uint8Array }): boolean =>
@@ -367,7 +376,6 @@ describe('bad input to the whole switch', function () {
     const ended = called.expectBye();
     await call.bye();
     await ended;
-    for (const audio of [annaAudio, brunoAudio, stranger]) audio.close();
   });
 
   it('a thousand half-open TCP connections: others are served, and all are given up', async () => {
