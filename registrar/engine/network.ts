@@ -382,7 +382,8 @@ export class Network implements MessageSink {
   }
 
   #notYet(): Refusal {
-    const seconds = this.#kernel.ids.number(10);
+    // RFC 3261 §14.2: 0 to 10.
+    const seconds = this.#kernel.ids.number(11) - 1;
     return { kind: 'glare', status: 500, headers: [['Retry-After', String(seconds)]] };
   }
 

@@ -222,7 +222,7 @@ describe('reliable provisional answers of devices (RFC 3262)', () => {
     const { sequence } = ringing.cseq;
     const offer = { body: sdp({ version: 2 }), ...SDP };
     const update = await earlyRequest(call, ringing, 'UPDATE', { cseq: sequence + 1, ...offer });
-    assert.match((await update.final(500)).header('Retry-After') ?? '', /^\d$/);
+    assert.match((await update.final(500)).header('Retry-After') ?? '', /^(?:\d|10)$/);
     await (await earlyRequestBack(taken, 'UPDATE', offer)).final(491);
     await Promise.all([taken.reject(486), call.rejected(486)]);
   });
