@@ -46,6 +46,8 @@ for (const transport of ['udp', 'tcp'] as const) {
     });
     afterEach(async () => {
       await running.clear();
+      // After a restart he belongs to the switch before.
+      await bob.close();
       await Promise.all([running.stop(), inner.stop(), outer.stop()]);
       await rm(dataFolder, { recursive: true, force: true });
     });
