@@ -304,18 +304,21 @@ export class SipPeer {
     for (const connection of this.#connections.values()) connection.destroy();
   }
 
-  /** Closes every socket; expectations that still wait fail. */
+  /** Closes every socket; expectations that still wait fail. A second time does nothing. */
   async close(): Promise<void> {
     for (const exchange of this.#exchanges.values()) exchange.stop();
     this.#requests.fail(new Error(`${this.user}: closed`));
     this.loseConnections();
-    if (this.#udp !== undefined) {
-      this.#udp.close();
-      await once(this.#udp, 'close');
+    const [udp, listener] = [this.#udp, this.#listener];
+    this.#udp = undefined;
+    this.#listener = undefined;
+    if (udp !== undefined) {
+      udp.close();
+      await once(udp, 'close');
     }
-    if (this.#listener !== undefined) {
-      this.#listener.close();
-      await once(this.#listener, 'close');
+    if (listener !== undefined) {
+      listener.close();
+      await once(listener, 'close');
     }
   }
 
